@@ -1,1 +1,12 @@
-//! Contracts seen from Rust.
+//! The contracts seen from Rust: an EVM in this process or any JSON-RPC node behind one face, bindings, deployment of
+//! a plan, and the story of a raise told to the contracts.
+
+pub mod bindings;
+pub mod chain;
+pub mod deploy;
+pub mod embedded;
+pub mod errors;
+pub mod key;
+pub mod layout;
+pub mod rpc;
+pub mod story;

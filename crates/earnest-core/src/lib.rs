@@ -2,5 +2,17 @@
 //! amounts. Time and chain facts come in as arguments; decisions go out. The Solidity contracts follow the same
 //! rules, and `earnest-chain`'s lockstep tests hold the two together to the last unit.
 
+pub mod bid;
+pub mod clearing;
+pub mod curve;
+pub mod invariants;
 pub mod money;
+pub mod offering;
+pub mod permit;
 pub mod plan;
+pub mod raise;
+pub mod regime;
+pub mod schedule;
+pub mod setup;
+pub mod terms;
+pub mod treasury;

@@ -2,9 +2,21 @@
 //! validates it, deploys it, explains it, accounts for it and simulates it. They hold only what was agreed;
 //! what happened lives in [`crate::offering`] and [`crate::treasury`].
 
+pub mod check;
+pub mod date;
+pub mod explain;
+mod fault;
+pub mod instant;
+pub mod read;
+mod table;
+pub mod template;
+mod units;
+
 use alloy_primitives::{Address, B256};
 
 use crate::money::{Bps, Cash, Credits, Price};
+
+pub use fault::{Fault, Faults, Place, Warning};
 
 /// Seconds since the Unix epoch.
 pub type Time = u64;
@@ -393,6 +405,26 @@ pub struct ProvidersPlan {
     pub cold_start: Credits,
     /// Length of an epoch, in seconds.
     pub epoch_secs: u32,
+}
+
+impl DocumentKind {
+    /// All kinds.
+    pub const ALL: [DocumentKind; 4] = [
+        DocumentKind::PurchaseAgreement,
+        DocumentKind::RiskDisclosure,
+        DocumentKind::WhitePaper,
+        DocumentKind::Other,
+    ];
+
+    /// The word in the plan.
+    pub fn word(self) -> &'static str {
+        match self {
+            DocumentKind::PurchaseAgreement => "purchase-agreement",
+            DocumentKind::RiskDisclosure => "risk-disclosure",
+            DocumentKind::WhitePaper => "white-paper",
+            DocumentKind::Other => "other",
+        }
+    }
 }
 
 impl RoundKind {

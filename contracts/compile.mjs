@@ -1,0 +1,67 @@
+// Compiles contracts/src and contracts/test with npm's solc into the given folder: ABI, bytecode and storage layout, one file a contract.
+import { createRequire } from 'node:module';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const require = createRequire(import.meta.url);
+const solc = require('solc');
+const root = dirname(fileURLToPath(import.meta.url));
+const out = process.argv[2] ?? join(root, 'artifacts');
+
+const sources = {};
+const collect = (folder) => {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) collect(path);
+    else if (path.endsWith('.sol')) sources[relative(root, path)] = { content: readFileSync(path, 'utf8') };
+  }
+};
+collect(join(root, 'src'));
+collect(join(root, 'test'));
+
+const settings = {
+  // No metadata hash and no CBOR, so that the bytes depend on the sources and the settings alone.
+  viaIR: true,
+  evmVersion: 'cancun',
+  optimizer: { enabled: true, runs: 400 },
+  metadata: { bytecodeHash: 'none', appendCBOR: false },
+  outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object', 'storageLayout'] } },
+};
+const find = (path) => {
+  try {
+    return { contents: readFileSync(join(root, 'node_modules', path), 'utf8') };
+  } catch (error) {
+    return { error: `${path}: ${error.message}; run npm ci in contracts/` };
+  }
+};
+const result = JSON.parse(solc.compile(JSON.stringify({ language: 'Solidity', sources, settings }), { import: find }));
+
+let failed = false;
+for (const error of result.errors ?? []) {
+  const ours = error.sourceLocation?.file in sources;
+  if (error.severity === 'error' || ours) {
+    console.error(error.formattedMessage);
+    failed = true; // a warning in our own sources is an error too
+  }
+}
+if (failed) process.exit(1);
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+for (const [file, contracts] of Object.entries(result.contracts)) {
+  if (!(file in sources)) continue;
+  for (const [name, contract] of Object.entries(contracts)) {
+    const bytecode = contract.evm.bytecode.object;
+    if (bytecode === '') continue;
+    const size = contract.evm.deployedBytecode.object.length / 2;
+    if (size > 24576) {
+      console.error(`${name} has ${size} bytes of code; a chain takes 24576 at most`);
+      process.exit(1);
+    }
+    const storage = contract.storageLayout?.storage?.map(({ label, slot, offset }) => ({ label, slot: Number(slot), offset }));
+    const artifact = { contractName: name, sourceName: file, abi: contract.abi, bytecode: `0x${bytecode}`, deployedSize: size, storage };
+    writeFileSync(join(out, `${name}.json`), `${JSON.stringify(artifact, null, 1)}\n`);
+    if (!file.startsWith('test')) console.log(`${name} ${size} bytes`);
+  }
+}

@@ -1,0 +1,833 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+
+import {
+    Attestation,
+    Bucket,
+    IOffering,
+    Kind,
+    OfferingSetup,
+    Position,
+    PurchasePermit,
+    Round,
+    RoundSetup,
+    Status
+} from "./interfaces/IOffering.sol";
+import {ICredit} from "./interfaces/ICredit.sol";
+import {ITreasury} from "./interfaces/ITreasury.sol";
+import {Signed} from "./Signed.sol";
+import {AFFILIATE, Bid, CASH_MAX, COOLING_OFF, packBid, REFUNDED, SETTLED} from "./units/Bid.sol";
+import {BidId, bidId, TOTAL} from "./units/BidId.sol";
+import {creditsAt, knot, lastWeight} from "./units/Ladder.sol";
+import {creditsFor, need, proRata} from "./units/Prices.sol";
+import {Schedule} from "./units/Schedule.sol";
+
+/// One settlement rule for every kind of round: a bucket holds the cash bid C, its weight W, the credits sold T and
+/// the cash used U; a bid b of weight w in it gets floor(w·T/W) credits, and floor(b·(C−U)/C) back.
+contract Offering is IOffering, Signed, ReentrancyGuardTransient {
+    using SafeERC20 for IERC20;
+
+    bytes32 private constant PERMIT_TYPEHASH = keccak256(
+        "PurchasePermit(uint64 entity,address wallet,uint8 round,uint64 minCash,uint64 maxCash,uint64 maxTotal,uint16 first,uint16 last,uint40 notBefore,uint40 expiry,uint16 jurisdiction,uint8 lockClass,bool affiliate,bool coolingOff,uint32 generation,bytes32 termsHash)"
+    );
+    bytes32 private constant DELIVER_TYPEHASH = keccak256("Deliver(uint88 bid,uint96 delivered,uint40 expiry)");
+
+    /// Bucket of all bids above an auction's marginal tick.
+    uint256 private constant ABOVE = 0xffff;
+    /// Subject of the attestation that the service is live.
+    uint256 private constant LIVE = 0;
+
+    IERC20 public immutable cash;
+    ICredit public immutable credit;
+    ITreasury public immutable treasury;
+    /// Code of every vault.
+    address public immutable vault;
+    address public immutable issuer;
+    address public immutable certifier;
+    address public immutable guardian;
+    bytes32 public immutable termsHash;
+    uint256 public immutable softCap;
+    uint256 public immutable softCapDate;
+    uint256 public immutable deadline;
+    uint256 public immutable notice;
+    uint256 public immutable roundCount;
+    /// Day 0 of the days kept in bids: the first opening.
+    uint256 public immutable origin;
+
+    uint256 private immutable _objections;
+    uint256 private immutable _subjects;
+    uint256 private immutable _discounts;
+    uint256 private immutable _locks;
+    /// Bit r: round r is a rising one, where an entity's cash stands in its total.
+    uint256 private immutable _risingRounds;
+
+    mapping(uint256 round => Round) private _rounds;
+    mapping(uint256 key => Bucket) private _buckets;
+    mapping(uint256 key => uint256) private _occupied;
+    mapping(BidId => Bid) private _bids;
+    mapping(BidId => Position) private _positions;
+    mapping(address attester => uint256) private _generations;
+    mapping(uint256 subject => Attestation) private _attestations;
+    mapping(uint256 index => Schedule) private _schedules;
+    /// Proceeds of all cleared rounds, for the soft cap.
+    uint256 public totalProceeds;
+
+    constructor(OfferingSetup memory setup) EIP712("Earnest Offering", "1") {
+        cash = setup.cash;
+        credit = setup.credit;
+        treasury = setup.treasury;
+        vault = setup.vault;
+        issuer = setup.issuer;
+        certifier = setup.certifier;
+        guardian = setup.guardian;
+        termsHash = setup.termsHash;
+        softCap = setup.softCap;
+        softCapDate = setup.softCapDate;
+        deadline = setup.deadline;
+        notice = setup.notice;
+        _objections = setup.objections;
+        _subjects = 1 + uint256(setup.milestones);
+        _discounts = setup.discounts;
+        _locks = setup.locks;
+        uint256 count = setup.rounds.length;
+        if (count == 0 || count > 8) revert BadSetup(0);
+        if (setup.certifier == setup.issuer) revert BadSetup(1);
+        roundCount = count;
+        uint256 first = type(uint256).max;
+        uint256 rising;
+        for (uint256 i = 0; i < count; ++i) {
+            RoundSetup memory from = setup.rounds[i];
+            _addRound(i, from);
+            if (from.open < first) first = from.open;
+            if (from.kind == Kind.Rising) rising |= 1 << i;
+        }
+        origin = first;
+        _risingRounds = rising;
+        for (uint256 i = 0; i < setup.schedules.length; ++i) {
+            if (uint16(setup.discounts >> (16 * i)) > 9000) revert BadSetup(2);
+            _schedules[i] = setup.schedules[i];
+        }
+        for (uint256 i = 0; i < setup.attesters.length; ++i) {
+            _generations[setup.attesters[i]] = 1 << 32 | 1;
+            emit AttesterChanged(setup.attesters[i], 1);
+        }
+    }
+
+    function _addRound(uint256 index, RoundSetup memory from) private {
+        bool rising = from.kind == Kind.Rising;
+        if (from.close <= from.open || from.ticks == 0 || from.ticks > 4096) revert BadSetup(100 + index);
+        if (rising ? from.windowSecs == 0 : need(from.supply, from.price) == 0) revert BadSetup(200 + index);
+        if (from.follows != 255 && from.follows >= index) revert BadSetup(300 + index);
+        if (uint256(from.price) + uint256(from.ticks) * from.step > type(uint64).max) revert BadSetup(400 + index);
+        if (rising) {
+            (uint256 weight,) = knot(from.ladder, 0);
+            if (weight > from.start) revert BadSetup(500 + index);
+        }
+        Round storage round = _rounds[index];
+        round.kind = from.kind;
+        round.firstCome = from.firstCome;
+        round.coolingOffDays = from.coolingOffDays;
+        round.follows = from.follows;
+        round.ticks = from.ticks;
+        round.schedules = from.schedules;
+        round.open = from.open;
+        round.close = from.close;
+        round.pauseLeft = from.pauseLimit;
+        round.supply = from.supply;
+        round.price = from.price;
+        round.step = from.step;
+        round.windowSecs = from.windowSecs;
+        round.ladder = from.ladder;
+        round.windowCap = from.windowCap;
+        round.cap = from.cap;
+        round.start = from.start;
+        round.withdrawableMost = from.withdrawableMost;
+    }
+
+    // ---- attesters and the guardian's pause
+
+    /// @inheritdoc IOffering
+    function setAttester(address attester, uint32 generation) external {
+        if (msg.sender != issuer) revert NotIssuer(msg.sender);
+        // The highest generation ever used stays in the upper half, so that a removed attester's permits never revive.
+        uint256 highest = _generations[attester] >> 32;
+        if (generation != 0 && generation <= highest) revert OldGeneration(attester, generation, highest);
+        if (generation != 0) highest = generation;
+        _generations[attester] = highest << 32 | generation;
+        emit AttesterChanged(attester, generation);
+    }
+
+    /// @inheritdoc IOffering
+    function pause(uint256 index, uint256 secs) external {
+        if (msg.sender != guardian) revert NotGuardian(msg.sender);
+        Round storage round = _round(index);
+        (uint256 open, uint256 close) = (round.open, round.close);
+        if (block.timestamp < open || block.timestamp >= close) revert NotOpen(index, open, close, block.timestamp);
+        // What is left of a pause is taken back before the new one is added.
+        uint256 until = round.pausedUntil;
+        uint256 unused = until > block.timestamp ? until - block.timestamp : 0;
+        uint256 left = round.pauseLeft + unused;
+        if (secs > left) revert PauseTooLong(secs, left);
+        round.open = uint40(open + secs - unused);
+        round.close = uint40(close + secs - unused);
+        round.pausedUntil = uint40(block.timestamp + secs);
+        round.pauseLeft = uint24(left - secs);
+        emit Paused(index, block.timestamp + secs);
+    }
+
+    // ---- bids
+
+    /// @inheritdoc IOffering
+    function bid(
+        PurchasePermit calldata permit,
+        bytes calldata signature,
+        uint256 cash_,
+        uint256 tick,
+        uint256 schedule
+    ) external nonReentrant {
+        uint256 index = permit.round;
+        Round storage round = _round(index);
+        bool rising = round.kind == Kind.Rising;
+        _checkOpen(index, round);
+        _checkPermit(permit, signature);
+
+        uint256 window = rising ? _windowNow(round) : 0;
+        {
+            uint256 place = rising ? window : tick;
+            if (place < permit.first || place > permit.last) revert OutsidePermit(place, permit.first, permit.last);
+            if (rising ? tick != 0 : tick >= round.ticks) revert NoSuchTick(tick, rising ? 1 : round.ticks);
+        }
+        if (schedule > 15 || (round.schedules >> schedule) & 1 == 0) revert ScheduleNotOffered(schedule);
+
+        BidId id = bidId(index, window, permit.entity);
+        Bid old = _bids[id];
+        uint256 oldCash = old.cash();
+        uint256 flags = permit.affiliate ? AFFILIATE : 0;
+        if (permit.coolingOff || old.has(COOLING_OFF)) flags |= COOLING_OFF;
+        if (old.exists()) {
+            if (oldCash == 0) revert Withdrawn(id);
+            if (old.wallet() != msg.sender) revert OtherWallet(msg.sender, old.wallet());
+            // Check: amount and tick only rise, and something does; the rest of the bid stands as it was made.
+            if (cash_ < oldCash || tick < old.tick() || (cash_ == oldCash && tick == old.tick())) {
+                revert OnlyUp(cash_, tick, oldCash, old.tick());
+            }
+            bool same = schedule == old.schedule() && permit.lockClass == old.lockClass()
+                && permit.affiliate == old.has(AFFILIATE);
+            if (!same) revert BidChanged(id);
+        } else if (permit.affiliate) {
+            round.affiliatesLeft += 1;
+        }
+        if (cash_ == 0) revert OutsideLimits(0, permit.minCash, permit.maxCash);
+        _checkLimits(permit, index, rising, cash_, cash_ - oldCash);
+
+        // Effect: the slot, the book, then the cash comes in.
+        _bids[id] = packBid(
+            msg.sender, cash_, flags, tick, schedule, permit.lockClass, (block.timestamp - origin) / 1 days
+        );
+        _book(round, index, rising ? window : tick, old, cash_, schedule);
+        if (flags & COOLING_OFF != 0) {
+            uint256 withdrawable = round.withdrawable + cash_ - (old.has(COOLING_OFF) ? oldCash : 0);
+            if (withdrawable > round.withdrawableMost) revert TooMuchWithdrawable(withdrawable, round.withdrawableMost);
+            round.withdrawable = uint64(withdrawable);
+        }
+        emit BidPlaced(id, msg.sender, cash_, tick, schedule, permit.lockClass, permit.jurisdiction);
+        // Interaction:
+        if (cash_ != oldCash) _pull(cash_ - oldCash);
+    }
+
+    /// @inheritdoc IOffering
+    function withdraw(BidId id, address payee) external nonReentrant {
+        Bid slot = _bids[id];
+        uint256 index = id.round();
+        Round storage round = _round(index);
+        uint256 amount = slot.cash();
+        if (id.window() == TOTAL || amount == 0) revert NoBid(id);
+        if (msg.sender != slot.wallet()) revert NotOwner(id, msg.sender);
+        if (!slot.has(COOLING_OFF)) revert NoCoolingOff(id);
+        uint256 until = _coolingOffEnds(round, slot);
+        if (block.timestamp >= until) revert CoolingOffOver(id, until);
+        uint256 end = clearableAt(index);
+        if (block.timestamp >= end) revert CoolingOffOver(id, end);
+
+        // Effect: cash 0 in a slot with a wallet says withdrawn.
+        bool rising = round.kind == Kind.Rising;
+        uint256 weight = _weight(amount, slot.schedule());
+        Bucket storage bucket = _buckets[_key(index, rising ? id.window() : slot.tick())];
+        if (rising) {
+            BidId totalId = _totalOf(id);
+            Bid total = _bids[totalId];
+            _bids[totalId] = total.withCash(total.cash() - amount).withFlag(REFUNDED);
+        }
+        if (rising && id.window() < _windowNow(round)) {
+            bucket.withdrawnCash += uint64(amount);
+            bucket.withdrawnWeight += uint64(weight);
+        } else {
+            bucket.cash -= uint64(amount);
+            bucket.weight -= uint64(weight);
+        }
+        round.withdrawable -= uint64(amount);
+        _bids[id] = slot.withCash(0).withoutFlag(COOLING_OFF);
+        emit BidWithdrawn(id, amount, payee);
+        // Interaction:
+        cash.safeTransfer(payee, amount);
+    }
+
+    /// @inheritdoc IOffering
+    function lapse(BidId id) external {
+        Bid slot = _bids[id];
+        Round storage round = _round(id.round());
+        if (!slot.has(COOLING_OFF)) revert NoCoolingOff(id);
+        uint256 until = _coolingOffEnds(round, slot);
+        if (block.timestamp < until) revert CoolingOffNotOver(id, until);
+        round.withdrawable -= uint64(slot.cash());
+        _bids[id] = slot.withoutFlag(COOLING_OFF);
+        emit CoolingOffLapsed(id);
+    }
+
+    function _checkOpen(uint256 index, Round storage round) private view {
+        (uint256 open, uint256 close, uint256 pausedUntil) = (round.open, round.close, round.pausedUntil);
+        if (block.timestamp < pausedUntil) revert BidsPaused(index, pausedUntil);
+        if (block.timestamp < open || block.timestamp >= close) revert NotOpen(index, open, close, block.timestamp);
+    }
+
+    function _checkPermit(PurchasePermit calldata permit, bytes calldata signature) private view {
+        if (permit.wallet != msg.sender) revert NotPermitted(msg.sender, permit.wallet);
+        if (permit.termsHash != termsHash) revert OtherTerms(permit.termsHash, termsHash);
+        if (block.timestamp < permit.notBefore || block.timestamp > permit.expiry) {
+            revert PermitNotValidNow(permit.notBefore, permit.expiry, block.timestamp);
+        }
+        if (permit.affiliate && permit.coolingOff) revert AffiliateCoolingOff();
+        if (permit.lockClass > 15) revert NoSuchLockClass(permit.lockClass);
+        address attester =
+            ECDSA.recoverCalldata(_hashTypedDataV4(keccak256(abi.encode(PERMIT_TYPEHASH, permit))), signature);
+        uint256 generation = uint32(_generations[attester]);
+        if (generation == 0 || permit.generation != generation) {
+            revert OldGeneration(attester, permit.generation, generation);
+        }
+    }
+
+    function _checkLimits(
+        PurchasePermit calldata permit,
+        uint256 index,
+        bool rising,
+        uint256 cash_,
+        uint256 added
+    ) private {
+        uint256 inRound = cash_;
+        if (rising) {
+            BidId totalId = bidId(index, TOTAL, permit.entity);
+            Bid total = _bids[totalId];
+            if (total.has(REFUNDED)) revert Withdrawn(totalId);
+            if (total.exists() && total.wallet() != msg.sender) revert OtherWallet(msg.sender, total.wallet());
+            inRound = total.cash() + added;
+            _bids[totalId] = packBid(msg.sender, inRound, 0, 0, 0, 0, 0);
+        }
+        if (inRound < permit.minCash || inRound > permit.maxCash || inRound > CASH_MAX) {
+            revert OutsideLimits(inRound, permit.minCash, permit.maxCash);
+        }
+        if (permit.maxTotal >= CASH_MAX) return;
+        uint256 overall = inRound;
+        for (uint256 i = 0; i < roundCount; ++i) {
+            if (i == index) continue;
+            uint256 window = ((_risingRounds >> i) & 1) * TOTAL;
+            overall += _bids[bidId(i, window, permit.entity)].cash();
+        }
+        if (overall > permit.maxTotal) revert OverTotal(overall, permit.maxTotal);
+    }
+
+    function _book(Round storage round, uint256 index, uint256 place, Bid old, uint256 cash_, uint256 schedule)
+        private
+    {
+        uint256 weight = _weight(cash_, schedule);
+        uint256 oldCash = old.cash();
+        uint256 oldWeight = _weight(oldCash, schedule);
+        Bucket storage bucket = _buckets[_key(index, place)];
+        bool auction = round.kind == Kind.Auction;
+        if (auction && oldCash != 0 && old.tick() != place) {
+            Bucket storage from = _buckets[_key(index, old.tick())];
+            from.cash -= uint64(oldCash);
+            from.weight -= uint64(oldWeight);
+            (oldCash, oldWeight) = (0, 0);
+        }
+        (uint256 cashBefore, uint256 weightBefore) = (bucket.cash, bucket.weight);
+        uint256 weightNow = weightBefore + weight - oldWeight;
+        if (weightNow > type(uint64).max) revert OutsideLimits(cash_, 0, CASH_MAX);
+        bucket.cash = uint64(cashBefore + cash_ - oldCash);
+        bucket.weight = uint64(weightNow);
+        if (auction && weightBefore == 0) {
+            _occupied[index << 8 | place >> 8] |= 1 << (place & 0xff);
+        } else if (round.firstCome) {
+            uint256 sold = creditsFor(weightNow, round.price);
+            if (sold > round.supply) revert SoldOut(sold, round.supply);
+        }
+    }
+
+    /// A coin that takes a fee, or gives back control half-way, would break Σ in = Σ out: refused by what arrives.
+    function _pull(uint256 amount) private {
+        uint256 before = cash.balanceOf(address(this));
+        cash.safeTransferFrom(msg.sender, address(this), amount);
+        uint256 received = cash.balanceOf(address(this)) - before;
+        if (received != amount) revert WrongCash(received, amount);
+    }
+
+    // ---- clearing
+
+    /// @inheritdoc IOffering
+    function clear(uint256 index, uint256 steps) external nonReentrant {
+        Round storage round = _round(index);
+        if (round.status == Status.Cleared) revert AlreadyCleared(index);
+        if (failed()) revert Failed();
+        uint256 from = clearableAt(index);
+        if (block.timestamp < from) revert TooEarlyToClear(index, from);
+        if (round.kind == Kind.Auction) _clearAuction(index, round, steps);
+        else if (round.kind == Kind.Rising) _clearRising(index, round, steps);
+        else _clearFixed(index, round);
+    }
+
+    function _clearFixed(uint256 index, Round storage round) private {
+        Bucket storage bucket = _buckets[_key(index, 0)];
+        uint256 sold = creditsFor(bucket.weight, round.price);
+        uint256 used = bucket.cash;
+        if (sold > round.supply) {
+            sold = round.supply;
+            used = proRata(bucket.cash, sold, round.price, bucket.weight);
+        }
+        _close(bucket, sold, used, bucket.cash);
+        _finish(index, round, sold, used);
+    }
+
+    /// Walks down from the top to the first tick k with W(≥k) ≥ floor(S·p_k); tick 0 is the floor.
+    function _clearAuction(uint256 index, Round storage round, uint256 steps) private {
+        uint256 tick = round.status == Status.Open ? round.ticks : round.cursor;
+        (uint256 cashAbove, uint256 weightAbove) = (round.cashAbove, round.weightAbove);
+        (uint256 supply, uint256 price, uint256 step) = (round.supply, round.price, round.step);
+        for (; steps != 0; --steps) {
+            bool found;
+            (found, tick) = _nextTick(index, tick);
+            if (!found) {
+                // Undersubscribed sells at the floor price; else the floor was outbid by all.
+                bool outbid = weightAbove > need(supply, price);
+                _finishAuction(index, round, cashAbove, weightAbove, outbid ? supply : creditsFor(weightAbove, price));
+                return;
+            }
+            Bucket storage bucket = _buckets[_key(index, tick)];
+            (uint256 cash_, uint256 weight) = (bucket.cash, bucket.weight);
+            uint256 tickPrice = price + tick * step;
+            uint256 enough = need(supply, tickPrice);
+            if (weightAbove >= enough) {
+                round.wholeFrom = uint16(tick + 1);
+                _finishAuction(index, round, cashAbove, weightAbove, supply);
+                return;
+            }
+            if (weightAbove + weight >= enough) {
+                uint256 soldAbove = creditsFor(weightAbove, tickPrice);
+                uint256 used = proRata(cash_, supply - soldAbove, tickPrice, weight);
+                (round.wholeFrom, round.marginal) = (uint16(tick + 1), true);
+                _close(bucket, supply - soldAbove, used, cash_);
+                _close(_above(index, cashAbove, weightAbove), soldAbove, cashAbove, cashAbove);
+                _finish(index, round, supply, cashAbove + used);
+                return;
+            }
+            cashAbove += cash_;
+            weightAbove += weight;
+        }
+        round.status = Status.Clearing;
+        round.cursor = uint16(tick);
+        (round.cashAbove, round.weightAbove) = (uint64(cashAbove), uint64(weightAbove));
+    }
+
+    function _finishAuction(uint256 index, Round storage round, uint256 cash_, uint256 weight, uint256 sold) private {
+        _close(_above(index, cash_, weight), sold, cash_, cash_);
+        _finish(index, round, sold, cash_);
+    }
+
+    function _above(uint256 index, uint256 cash_, uint256 weight) private returns (Bucket storage above) {
+        above = _buckets[_key(index, ABOVE)];
+        (above.cash, above.weight) = (uint64(cash_), uint64(weight));
+    }
+
+    /// The highest occupied tick below `below`.
+    function _nextTick(uint256 index, uint256 below) private view returns (bool found, uint256 tick) {
+        while (below != 0) {
+            uint256 word = (below - 1) >> 8;
+            uint256 bits = _occupied[index << 8 | word];
+            uint256 inWord = below - (word << 8);
+            if (inWord != 256) bits &= (1 << inWord) - 1;
+            if (bits != 0) return (true, (word << 8) + Math.log2(bits));
+            below = word << 8;
+        }
+    }
+
+    /// Window after window: from x sold so far along the ladder, at most the window's cap, the rest pro rata.
+    function _clearRising(uint256 index, Round storage round, uint256 steps) private {
+        address ladder = round.ladder;
+        if (round.status == Status.Open) round.cashAbove = round.weightAbove = uint64(_startOf(round, ladder));
+        (uint256 window, uint256 below, uint256 x) = (round.cursor, round.knot, round.weightAbove);
+        (uint256 sold, uint256 proceeds) = (round.sold, round.proceeds);
+        uint256 end = Math.min(uint256(round.cashAbove) + round.cap, lastWeight(ladder));
+        uint256 before;
+        (before, below) = creditsAt(ladder, x, below);
+        for (; steps != 0 && window < round.ticks; (--steps, ++window)) {
+            Bucket storage bucket = _buckets[_key(index, window)];
+            (uint256 cash_, uint256 weight) = (bucket.cash, bucket.weight);
+            if (weight == 0) continue;
+            uint256 most = Math.min(Math.min(weight, round.windowCap), end - x);
+            uint256 upTo;
+            (upTo, below) = creditsAt(ladder, x + most, below);
+            uint256 windowSold = upTo - before;
+            // Rounded up: the last unit of cash is used, not refunded twice.
+            uint256 used = (cash_ * most + weight - 1) / weight;
+            (x, before) = (x + most, upTo);
+
+            (uint256 goneCash, uint256 goneWeight) = (bucket.withdrawnCash, bucket.withdrawnWeight);
+            uint256 keptCash = cash_ - goneCash;
+            _close(bucket, windowSold, used, keptCash);
+            // What was withdrawn late goes unsold; the price of the others stands.
+            uint256 keptUsed = (keptCash * used + cash_ - 1) / cash_;
+            windowSold = windowSold * (weight - goneWeight) / weight;
+            proceeds += keptUsed;
+            sold += windowSold;
+            emit WindowCleared(index, window, windowSold, keptUsed);
+        }
+        if (window == round.ticks) {
+            _finish(index, round, sold, proceeds);
+        } else {
+            round.status = Status.Clearing;
+            (round.cursor, round.knot, round.weightAbove) = (uint16(window), uint16(below), uint64(x));
+            (round.sold, round.proceeds) = (uint96(sold), uint64(proceeds));
+        }
+    }
+
+    /// Never beyond the ladder, so that nothing can keep a round from being cleared.
+    function _startOf(Round storage round, address ladder) private view returns (uint256 start) {
+        start = round.start;
+        uint256 follows = round.follows;
+        if (follows != 255) {
+            Round storage before = _rounds[follows];
+            if (before.status != Status.Cleared) revert NotCleared(follows);
+            start += before.proceeds;
+        }
+        start = Math.min(start, lastWeight(ladder));
+    }
+
+    /// Writes a bucket's outcome. `kept` is the cash of bids that were not withdrawn.
+    function _close(Bucket storage bucket, uint256 sold, uint256 used, uint256 kept) private {
+        bucket.sold = uint96(sold);
+        if (used == bucket.cash) {
+            bucket.whole = true;
+        } else {
+            bucket.used = uint64(used);
+            bucket.cashLeft = uint64(kept);
+            // floor(kept × (C − U) ÷ C), which is what kept leaves of ceil(kept × U ÷ C)
+            bucket.refundsLeft = uint64(kept * (bucket.cash - used) / bucket.cash);
+        }
+    }
+
+    function _finish(uint256 index, Round storage round, uint256 sold, uint256 proceeds) private {
+        round.status = Status.Cleared;
+        round.sold = uint96(sold);
+        round.proceeds = uint64(proceeds);
+        round.clearedAt = uint40(block.timestamp);
+        totalProceeds += proceeds;
+        emit Cleared(index, sold, proceeds);
+    }
+
+    // ---- settling and refunds
+
+    /// @inheritdoc IOffering
+    function settle(BidId id) external {
+        Bid slot = _bids[id];
+        if (slot.has(SETTLED)) revert AlreadySettled(id);
+        _settle(id, slot);
+    }
+
+    function _settle(BidId id, Bid slot) private returns (Bid) {
+        uint256 index = id.round();
+        Round storage round = _round(index);
+        if (id.window() == TOTAL || slot.cash() == 0) revert NoBid(id);
+        if (round.status != Status.Cleared) revert NotCleared(index);
+        if (failed()) revert Failed();
+        (uint256 credits, uint256 paid, uint256 back,) = _outcome(id, slot, round);
+        slot = slot.withFlag(SETTLED);
+        _bids[id] = slot;
+        if (credits | paid != 0) _positions[id] = Position(uint96(credits), 0, uint64(paid));
+        if (slot.has(AFFILIATE)) {
+            round.affiliatesLeft -= 1;
+            round.affiliatePaid += uint64(paid);
+        }
+        emit Settled(id, credits, paid, back);
+        return slot;
+    }
+
+    /// Credits, cash paid and cash back of a bid in a cleared round, each rounded down; and the key of its bucket
+    /// where that is pro rata, else 0.
+    function _outcome(BidId id, Bid slot, Round storage round)
+        private
+        view
+        returns (uint256 credits, uint256 paid, uint256 back, uint256 proRataKey)
+    {
+        uint256 amount = slot.cash();
+        uint256 index = id.round();
+        uint256 key;
+        if (round.kind == Kind.Auction) {
+            uint256 above = slot.tick() + 1;
+            uint256 wholeFrom = round.wholeFrom;
+            if (above > wholeFrom) key = _key(index, ABOVE);
+            else if (above == wholeFrom && round.marginal) key = _key(index, slot.tick());
+            else return (0, 0, amount, 0);
+        } else {
+            key = _key(index, id.window());
+        }
+        Bucket storage bucket = _buckets[key];
+        credits = _weight(amount, slot.schedule()) * bucket.sold / bucket.weight;
+        if (bucket.whole) return (credits, amount, 0, 0);
+        (uint256 all, uint256 used) = (bucket.cash, bucket.used);
+        return (credits, amount * used / all, amount * (all - used) / all, key);
+    }
+
+    /// @inheritdoc IOffering
+    function refund(BidId id) external nonReentrant {
+        _refund(id, _bids[id].wallet());
+    }
+
+    /// @inheritdoc IOffering
+    function refundTo(BidId id, address payee, uint256 expiry, bytes calldata signature) external nonReentrant {
+        _checkPayout(id, _bids[id].wallet(), payee, expiry, signature);
+        _refund(id, payee);
+    }
+
+    function _refund(BidId id, address payee) private {
+        Bid slot = _bids[id];
+        uint256 back;
+        if (id.window() == TOTAL || slot.cash() == 0) revert NothingToRefund(id);
+        if (failed()) {
+            back = slot.cash();
+        } else {
+            if (slot.has(REFUNDED)) revert NothingToRefund(id);
+            if (!slot.has(SETTLED)) slot = _settle(id, slot);
+            Round storage round = _rounds[id.round()];
+            uint256 key;
+            (,, back, key) = _outcome(id, slot, round);
+            if (back == 0) revert NothingToRefund(id);
+            if (key != 0) _release(round, _buckets[key], slot.cash(), back);
+        }
+        // Effect: the slot keeps what was paid, so that an entity's total counts only that from here on.
+        _bids[id] = slot.withCash(slot.cash() - back).withFlag(REFUNDED);
+        if ((_risingRounds >> id.round()) & 1 != 0) {
+            BidId totalId = _totalOf(id);
+            _bids[totalId] = _bids[totalId].withCash(_bids[totalId].cash() - back);
+        }
+        emit Refunded(id, back, payee);
+        // Interaction:
+        cash.safeTransfer(payee, back);
+    }
+
+    /// The last refund of a pro rata bucket leaves the dust of all its roundings, which goes to the class's pot.
+    function _release(Round storage round, Bucket storage bucket, uint256 amount, uint256 back) private {
+        uint256 cashLeft = bucket.cashLeft - amount;
+        uint256 refundsLeft = bucket.refundsLeft - back;
+        if (cashLeft == 0) {
+            round.dust += uint64(refundsLeft);
+            refundsLeft = 0;
+        }
+        (bucket.cashLeft, bucket.refundsLeft) = (uint64(cashLeft), uint64(refundsLeft));
+    }
+
+    /// @inheritdoc IOffering
+    function sweep(uint256 index) external nonReentrant {
+        Round storage round = _round(index);
+        if (round.status != Status.Cleared) revert NotCleared(index);
+        if (totalProceeds < softCap) revert SoftCapNotMet(totalProceeds, softCap);
+        uint256 all = uint256(round.proceeds) + round.dust;
+        uint256 amount = all - round.swept;
+        if (amount == 0) revert NothingToSweep(index);
+        round.swept = uint64(all);
+        emit Swept(index, amount);
+        // Interaction:
+        cash.safeTransfer(address(treasury), amount);
+        treasury.deposit(index, amount);
+    }
+
+    // ---- attestations
+
+    /// @inheritdoc IOffering
+    function attest(uint256 subject, bytes32 evidence) external {
+        if (msg.sender != certifier) revert NotCertifier(msg.sender);
+        if (subject >= _subjects) revert NoSuchSubject(subject);
+        Attestation storage attestation = _attestations[subject];
+        if (attestation.effectiveAt != 0) revert AlreadyAttested(subject, attestation.effectiveAt);
+        uint256 effectiveAt = block.timestamp + notice;
+        if (subject == LIVE) {
+            if (effectiveAt > deadline) revert AfterDeadline(effectiveAt, deadline);
+            // Live and failed exclude each other, so that delivery need not ask.
+            if (totalProceeds < softCap) revert SoftCapNotMet(totalProceeds, softCap);
+        }
+        attestation.effectiveAt = uint40(effectiveAt);
+        emit Attested(subject, evidence, effectiveAt);
+    }
+
+    /// @inheritdoc IOffering
+    function object(uint256 subject) external {
+        if (msg.sender != guardian) revert NotGuardian(msg.sender);
+        Attestation storage attestation = _attestations[subject];
+        if (block.timestamp >= attestation.effectiveAt) revert NothingToObject(subject);
+        if (attestation.objections >= _objections) revert NoObjectionsLeft(subject);
+        attestation.effectiveAt = 0;
+        attestation.objections += 1;
+        emit Objected(subject);
+    }
+
+    // ---- delivery
+
+    /// @inheritdoc IOffering
+    function deliver(BidId id) external {
+        Bid slot = _bids[id];
+        if (msg.sender != slot.wallet()) revert NotOwner(id, msg.sender);
+        _deliver(id, slot);
+    }
+
+    /// @inheritdoc IOffering
+    function deliverFor(BidId id, uint256 expiry, bytes calldata signature) external {
+        Bid slot = _bids[id];
+        bytes32 structHash = keccak256(abi.encode(DELIVER_TYPEHASH, id, _positions[id].delivered, expiry));
+        _checkSigned(slot.wallet(), structHash, expiry, signature);
+        _deliver(id, slot);
+    }
+
+    function _deliver(BidId id, Bid slot) private {
+        uint256 liveAt = _attestations[LIVE].effectiveAt;
+        if (liveAt == 0 || block.timestamp < liveAt) revert NotLive();
+        if (!slot.has(SETTLED)) slot = _settle(id, slot);
+        Position storage position = _positions[id];
+        uint256 delivered = position.delivered;
+        uint256 vested = _schedules[slot.schedule()].vested(position.credits, block.timestamp - liveAt);
+        if (vested == delivered) revert NothingToDeliver(id);
+        position.delivered = uint96(vested);
+        Round storage round = _rounds[id.round()];
+        round.delivered += uint96(vested - delivered);
+        uint256 unlockAt = _unlockAt(round, slot);
+        address to = block.timestamp < unlockAt ? _openVault(id, slot.wallet(), unlockAt) : slot.wallet();
+        emit Delivered(id, vested - delivered, to);
+        // Interaction: our own coin, which calls no one back.
+        credit.mint(to, vested - delivered);
+    }
+
+    function _unlockAt(Round storage round, Bid slot) private view returns (uint256) {
+        return round.clearedAt + uint16(_locks >> (16 * slot.lockClass())) * 1 days;
+    }
+
+    function _openVault(BidId id, address owner, uint256 unlockAt) private returns (address to) {
+        bytes memory args = abi.encodePacked(owner, uint40(unlockAt));
+        bytes32 salt = bytes32(uint256(BidId.unwrap(id)));
+        to = Clones.predictDeterministicAddressWithImmutableArgs(vault, args, salt);
+        if (to.code.length == 0) Clones.cloneDeterministicWithImmutableArgs(vault, args, salt);
+    }
+
+    // ---- views
+
+    /// @inheritdoc IOffering
+    function clearableAt(uint256 index) public view returns (uint256) {
+        Round storage round = _round(index);
+        uint256 coolingOffDays = round.coolingOffDays;
+        // A whole day more, for cooling-off ends with a day.
+        return round.close + (coolingOffDays == 0 ? 0 : (coolingOffDays + 1) * 1 days);
+    }
+
+    /// @inheritdoc IOffering
+    function failed() public view returns (bool) {
+        return softCap != 0 && block.timestamp >= softCapDate && totalProceeds < softCap;
+    }
+
+    /// @inheritdoc IOffering
+    function isEffective(uint256 subject) external view returns (bool) {
+        uint256 from = _attestations[subject].effectiveAt;
+        return from != 0 && block.timestamp >= from;
+    }
+
+    /// @inheritdoc IOffering
+    function vaultOf(BidId id) external view returns (address) {
+        Bid slot = _bids[id];
+        bytes memory args = abi.encodePacked(slot.wallet(), uint40(_unlockAt(_rounds[id.round()], slot)));
+        bytes32 salt = bytes32(uint256(BidId.unwrap(id)));
+        return Clones.predictDeterministicAddressWithImmutableArgs(vault, args, salt);
+    }
+
+    /// @inheritdoc IOffering
+    function classOf(uint256 index)
+        external
+        view
+        returns (uint256 sold, uint256 delivered, uint256 proceeds, uint256 affiliatePaid, uint256 affiliatesLeft)
+    {
+        Round storage round = _rounds[index];
+        return (round.sold, round.delivered, round.proceeds, round.affiliatePaid, round.affiliatesLeft);
+    }
+
+    /// @inheritdoc IOffering
+    function getRound(uint256 index) external view returns (Round memory) {
+        return _round(index);
+    }
+
+    /// @inheritdoc IOffering
+    function getBucket(uint256 index, uint256 place) external view returns (Bucket memory) {
+        return _buckets[_key(index, place)];
+    }
+
+    /// @inheritdoc IOffering
+    function getBid(BidId id) external view returns (Bid) {
+        return _bids[id];
+    }
+
+    /// @inheritdoc IOffering
+    function getPosition(BidId id) external view returns (Position memory) {
+        return _positions[id];
+    }
+
+    /// @inheritdoc IOffering
+    function getAttestation(uint256 subject) external view returns (Attestation memory) {
+        return _attestations[subject];
+    }
+
+    /// @inheritdoc IOffering
+    function generationOf(address attester) external view returns (uint32) {
+        return uint32(_generations[attester]);
+    }
+
+    // ---- small things
+
+    function _round(uint256 index) private view returns (Round storage) {
+        if (index >= roundCount) revert NoSuchRound(index);
+        return _rounds[index];
+    }
+
+    function _key(uint256 index, uint256 place) private pure returns (uint256) {
+        // One more, so that no key is 0.
+        return ((index + 1) << 16) | place;
+    }
+
+    function _totalOf(BidId id) private pure returns (BidId) {
+        return BidId.wrap(BidId.unwrap(id) | uint88(TOTAL << 64));
+    }
+
+    /// `floor(b ÷ (1 − d))`
+    function _weight(uint256 amount, uint256 schedule) private view returns (uint256) {
+        return amount * 10_000 / (10_000 - uint16(_discounts >> (16 * schedule)));
+    }
+
+    /// The window that bids go to now, or after the pause that is running: then the clock of windows stands still.
+    function _windowNow(Round storage round) private view returns (uint256) {
+        uint256 time = block.timestamp < round.pausedUntil ? round.pausedUntil : block.timestamp;
+        return (time - round.open) / round.windowSecs;
+    }
+
+    function _coolingOffEnds(Round storage round, Bid slot) private view returns (uint256) {
+        return origin + (slot.day() + 1 + round.coolingOffDays) * 1 days;
+    }
+}

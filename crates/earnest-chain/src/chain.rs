@@ -1,0 +1,138 @@
+//! One small face for every chain, so that all above it is the same in this process and on a real node.
+
+use alloy_primitives::{Address, Bytes, Log, TxKind};
+use alloy_sol_types::{SolCall, SolConstructor};
+use earnest_core::plan::Time;
+use thiserror::Error;
+
+use crate::embedded::Embedded;
+use crate::key::Key;
+use crate::rpc::Rpc;
+
+/// Where the contracts are.
+#[expect(clippy::large_enum_variant, reason = "there is one of them")]
+pub enum Chain {
+    /// revm in this process.
+    Embedded(Embedded),
+    /// Any JSON-RPC node.
+    Rpc(Rpc),
+}
+
+/// A transaction that went through.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// Gas it used.
+    pub gas_used: u64,
+    /// What it emitted.
+    pub logs: Vec<Log>,
+    /// The contract it created.
+    pub created: Option<Address>,
+    /// Where it stands.
+    pub block: u64,
+}
+
+/// Why a transaction or call failed.
+#[derive(Debug, Error)]
+pub enum ChainError {
+    /// The contract refused.
+    #[error("refused: {}", crate::errors::describe(.0))]
+    Reverted(Bytes),
+    /// The EVM stopped.
+    #[error("stopped: {0}")]
+    Halted(String),
+    /// The node, or the way there, failed.
+    #[error("node: {0}")]
+    Node(String),
+    /// The answer was not what the contract gives.
+    #[error("the answer cannot be read: {0}")]
+    Answer(#[from] alloy_sol_types::Error),
+}
+
+impl ChainError {
+    /// Name of the contract's error, such as `NotOpen`.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            ChainError::Reverted(data) => crate::errors::name(data),
+            _ => None,
+        }
+    }
+}
+
+impl Chain {
+    /// EIP-155 id.
+    pub fn id(&self) -> u64 {
+        match self {
+            Chain::Embedded(_) => crate::embedded::DEV_CHAIN_ID,
+            Chain::Rpc(rpc) => rpc.chain_id(),
+        }
+    }
+
+    /// Time of the next block, or of the last one on a real node.
+    pub fn time(&self) -> Result<Time, ChainError> {
+        match self {
+            Chain::Embedded(chain) => Ok(chain.time()),
+            Chain::Rpc(rpc) => rpc.time(),
+        }
+    }
+
+    /// Moves the clock of a development chain forward.
+    pub fn advance_to(&mut self, time: Time) -> Result<(), ChainError> {
+        match self {
+            Chain::Embedded(chain) => {
+                chain.advance_to(time);
+                Ok(())
+            }
+            Chain::Rpc(rpc) => rpc.advance_to(time),
+        }
+    }
+
+    fn transact(&mut self, key: &Key, kind: TxKind, data: Bytes) -> Result<Receipt, ChainError> {
+        match self {
+            Chain::Embedded(chain) => chain.send(key.address(), kind, data),
+            Chain::Rpc(rpc) => rpc.send(key, kind, data),
+        }
+    }
+
+    /// Sends a call to a contract and waits until it is in a block.
+    pub fn send(&mut self, key: &Key, to: Address, call: &impl SolCall) -> Result<Receipt, ChainError> {
+        self.transact(key, TxKind::Call(to), call.abi_encode().into())
+    }
+
+    /// Deploys a contract.
+    pub fn deploy(
+        &mut self,
+        key: &Key,
+        bytecode: &Bytes,
+        constructor: &impl SolConstructor,
+    ) -> Result<Address, ChainError> {
+        let data = [bytecode.as_ref(), &constructor.abi_encode()].concat();
+        let receipt = self.transact(key, TxKind::Create, data.into())?;
+        receipt.created.ok_or_else(|| ChainError::Node("the node reports no created contract".into()))
+    }
+
+    /// Asks a contract.
+    pub fn call<C: SolCall>(&mut self, to: Address, call: &C) -> Result<C::Return, ChainError> {
+        let data = call.abi_encode().into();
+        let answer = match self {
+            Chain::Embedded(chain) => chain.call(Address::ZERO, to, data)?,
+            Chain::Rpc(rpc) => rpc.call(to, data)?,
+        };
+        Ok(C::abi_decode_returns(&answer)?)
+    }
+
+    /// Next nonce of an account, out of which the addresses of what it deploys follow.
+    pub fn nonce(&mut self, of: Address) -> Result<u64, ChainError> {
+        match self {
+            Chain::Embedded(chain) => Ok(chain.nonce(of)),
+            Chain::Rpc(rpc) => rpc.nonce(of),
+        }
+    }
+
+    /// Code of an account.
+    pub fn code(&self, at: Address) -> Result<Bytes, ChainError> {
+        match self {
+            Chain::Embedded(chain) => Ok(chain.code(at)),
+            Chain::Rpc(rpc) => rpc.code(at),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Model and contracts together, in the embedded EVM.
+
+mod lockstep;
+mod story;
