@@ -721,7 +721,7 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
     }
 
     function _unlockAt(Round storage round, Bid slot) private view returns (uint256) {
-        return round.clearedAt + uint16(_locks >> (16 * slot.lockClass())) * 1 days;
+        return round.clearedAt + uint256(uint16(_locks >> (16 * slot.lockClass()))) * 1 days;
     }
 
     function _openVault(BidId id, address owner, uint256 unlockAt) private returns (address to) {

@@ -106,22 +106,22 @@ struct Round {
     uint64 start;
     uint64 withdrawableMost;
     uint64 withdrawable;
-    // slot 4: where clearing stands. Auction: the lowest tick seen, cash and weight from it up.
+    // slot 4: where clearing stands, and what the round sold for. Auction: the lowest tick seen, cash and weight from it up.
     // Rising: the next window, the ladder's knot, weight at the start and sold so far (start included).
     uint16 cursor;
     uint16 knot;
     uint64 cashAbove;
     uint64 weightAbove;
-    // slot 5: proceeds, what roundings of refunds left over, what went to the treasury of both
     uint64 proceeds;
+    // slot 5: what roundings of refunds left over, what of it and of proceeds went to the treasury
     uint64 dust;
     uint64 swept;
     uint64 affiliatePaid;
+    uint24 affiliatesLeft;
     // slot 6
     uint96 sold;
     uint96 delivered;
     uint40 clearedAt;
-    uint24 affiliatesLeft;
 }
 
 /// Bids that pay one price and are cut alike: a fixed round, a tick (0xffff: all above the marginal tick), a window.

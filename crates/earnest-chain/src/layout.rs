@@ -47,8 +47,8 @@ pub fn round(slots: &mut Slots, offering: &Offering, index: u8, ladder: Option<A
         Status::Clearing => 1,
         Status::Cleared => 2,
     };
-    let (kind, mut first_come, mut follows, mut price, mut step);
-    (first_come, follows, price, step) = (false, 255u8, 0u64, 0u64);
+    let kind: u8;
+    let (mut first_come, mut follows, mut price, mut step) = (false, 255u8, 0u64, 0u64);
     let (mut window_secs, mut window_cap, mut cap, mut start) = (0u64, 0u64, 0u64, 0u64);
     match &setup.sale {
         Sale::Fixed { price: p, first_come: first, private, .. } => {
@@ -94,17 +94,14 @@ pub fn round(slots: &mut Slots, offering: &Offering, index: u8, ladder: Option<A
             .put(round.cursor, 16)
             .put(round.knot, 16)
             .put(round.cash_above, 64)
-            .put(round.weight_above, 64),
+            .put(round.weight_above, 64)
+            .put(round.proceeds, 64),
         Word::default()
-            .put(round.proceeds, 64)
             .put(round.dust, 64)
             .put(round.swept, 64)
-            .put(round.affiliate_paid, 64),
-        Word::default()
-            .put(round.sold, 96)
-            .put(round.delivered, 96)
-            .put(round.cleared_at, 40)
+            .put(round.affiliate_paid, 64)
             .put(round.affiliates_left, 24),
+        Word::default().put(round.sold, 96).put(round.delivered, 96).put(round.cleared_at, 40),
     ];
     keep(slots, mapping_slot(U256::from(index), 2), &words);
 }

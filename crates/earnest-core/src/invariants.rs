@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::bid::BidId;
 use crate::offering::{Offering, Sale, Status};
+use crate::plan::Time;
 use crate::raise::{Holder, Raise};
 
 /// Names of all that [`check`] looks at.
@@ -25,10 +26,10 @@ fn must(name: &'static str, holds: bool, what: impl FnOnce() -> String) -> Resul
     if holds { Ok(()) } else { Err(Broken { name, what: what() }) }
 }
 
-/// Checks all of them.
-pub fn check(raise: &Raise) -> Result<(), Broken> {
+/// Checks all of them, at a time.
+pub fn check(raise: &Raise, now: Time) -> Result<(), Broken> {
     offer_1(raise)?;
-    offer_2(raise)?;
+    offer_2(raise, now)?;
     offer_3_and_4(&raise.offering)?;
     hold_1(raise)?;
     supply_1(raise)
@@ -63,7 +64,7 @@ fn offer_1(raise: &Raise) -> Result<(), Broken> {
 }
 
 /// Escrow ≥ refunds owed + proceeds not yet swept, worst case, bid by bid.
-fn offer_2(raise: &Raise) -> Result<(), Broken> {
+fn offer_2(raise: &Raise, now: Time) -> Result<(), Broken> {
     let offering = &raise.offering;
     let escrow = raise.cash.of(Holder::Offering);
     // Before a round is cleared all its cash is owed back; after, what each bid gets back and the proceeds.
@@ -81,6 +82,9 @@ fn offer_2(raise: &Raise) -> Result<(), Broken> {
         if round.status == Status::Cleared {
             owed += u128::from(round.proceeds + round.dust - round.swept);
         }
+    }
+    if offering.failed(now) {
+        owed = standing;
     }
     must("OFFER-2", escrow >= owed, || format!("escrow {escrow} is less than {owed} owed"))?;
     // Should the soft cap still be missed, everything goes back: then nothing may have left.

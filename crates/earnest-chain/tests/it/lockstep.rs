@@ -24,7 +24,7 @@ fn run(seed: u64, seen: &mut BTreeMap<String, u64>) {
         let outcome = story.act(caller, &call);
         *seen.entry(outcome.err().unwrap_or(what)).or_default() += 1;
         story.compare_touched(&call);
-        earnest_core::invariants::check(&story.raise)
+        earnest_core::invariants::check(&story.raise, story.now())
             .unwrap_or_else(|broken| panic!("step {step}: {broken}"));
         if step % 50 == 49 {
             story.compare_whole();

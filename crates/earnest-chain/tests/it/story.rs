@@ -16,35 +16,35 @@ use earnest_core::permit::PurchasePermit;
 use earnest_core::raise::{Call, Holder, Raise};
 use earnest_core::schedule::Schedule;
 use earnest_core::treasury::TreasurySetup;
-use rand::seq::{IndexedRandom, IndexedWeightedRandom};
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Start of every story.
-pub const START: u64 = 1_700_000_000;
+pub(crate) const START: u64 = 1_700_000_000;
 
 /// Model and chain, side by side.
-pub struct Story {
-    pub random: ChaCha8Rng,
-    pub raise: Raise,
-    pub chain: Chain,
-    pub at: Deployment,
-    pub keys: Keys,
-    pub cast: Cast,
+pub(crate) struct Story {
+    pub(crate) random: ChaCha8Rng,
+    pub(crate) raise: Raise,
+    pub(crate) chain: Chain,
+    pub(crate) at: Deployment,
+    pub(crate) keys: Keys,
+    pub(crate) cast: Cast,
 }
 
 /// Everyone in a story.
-pub struct Cast {
-    pub issuer: Address,
-    pub certifier: Address,
-    pub guardian: Address,
-    pub attesters: Vec<Address>,
-    pub backers: Vec<Address>,
-    pub stranger: Address,
+pub(crate) struct Cast {
+    pub(crate) issuer: Address,
+    pub(crate) certifier: Address,
+    pub(crate) guardian: Address,
+    pub(crate) attesters: Vec<Address>,
+    pub(crate) backers: Vec<Address>,
+    pub(crate) stranger: Address,
 }
 
 /// A random setup. Times are short and amounts lumpy, so that every rule is met often.
-pub fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSetup, TreasurySetup) {
+pub(crate) fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSetup, TreasurySetup) {
     let count = random.random_range(1..=4usize);
     let mut rounds: Vec<RoundSetup> = Vec::new();
     let schedules = vec![
@@ -130,7 +130,7 @@ pub fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSetup, Tre
         milestones: 2,
         schedules,
         discounts: discounts.iter().map(|&bps| Bps::new(bps).unwrap()).collect(),
-        lock_days: vec![0, 1, random.random_range(0..30)],
+        lock_days: vec![0, random.random_range(0..30), random.random_range(0..4_096)],
         rounds,
     };
     let treasury = TreasurySetup {
@@ -150,7 +150,7 @@ pub fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSetup, Tre
 
 impl Story {
     /// A story begins: contracts deployed, backers with cash.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut keys = Keys::default();
         let mut person = |name: &str| keys.add(Key::from_words(name));
@@ -182,7 +182,7 @@ impl Story {
         Story { random, raise, chain, at, keys, cast }
     }
 
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.chain.time().expect("embedded")
     }
 
@@ -249,7 +249,7 @@ impl Story {
             round,
             min_cash: 1,
             max_cash: CASH_MAX,
-            max_total: if random.random_bool(0.5) { u64::MAX } else { 3_000_000_000 },
+            max_total: if random.random_bool(0.5) { u64::MAX } else { 1_200_000_000 },
             first: 0,
             last: u16::MAX,
             not_before: 0,
@@ -306,7 +306,7 @@ impl Story {
     }
 
     /// What someone tries next.
-    pub fn next(&mut self) -> (Address, Call) {
+    pub(crate) fn next(&mut self) -> (Address, Call) {
         let offering = &self.raise.offering;
         let bidding = offering.rounds.iter().any(|r| r.status == Status::Open && r.close > self.now());
         let id = self.some_bid();
@@ -350,7 +350,13 @@ impl Story {
                 (17, 3),
             ]
         };
-        let pick = weights.choose_weighted(&mut self.random, |(_, weight)| *weight).unwrap().0;
+        let mut at = self.random.random_range(0..weights.iter().map(|(_, weight)| weight).sum());
+        let past = weights.iter().find(|(_, weight)| {
+            let here = at < *weight;
+            at = at.saturating_sub(*weight);
+            here
+        });
+        let pick = past.expect("below the sum").0;
         let payee = self.anyone();
         match pick {
             0 => self.some_order(),
@@ -427,7 +433,7 @@ impl Story {
     }
 
     /// Time passes: mostly seconds, sometimes days, so that a story of 200 steps reaches its end.
-    pub fn pass_time(&mut self) {
+    pub(crate) fn pass_time(&mut self) {
         let secs = match self.random.random_range(0..100) {
             0..60 => self.random.random_range(0..600),
             60..94 => self.random.random_range(0..8 * 3_600),
@@ -438,7 +444,7 @@ impl Story {
     }
 
     /// Does a call on both sides. Returns the name of the refusal, the same on both.
-    pub fn act(&mut self, caller: Address, call: &Call) -> Result<(), String> {
+    pub(crate) fn act(&mut self, caller: Address, call: &Call) -> Result<(), String> {
         let now = self.now();
         let (owner, delivered) = match call {
             Call::RefundTo { id, .. } | Call::PotRefundTo { id, .. } | Call::DeliverFor { id, .. } => {
@@ -475,7 +481,7 @@ impl Story {
     }
 
     /// What one call touched, slot by slot.
-    pub fn compare_touched(&self, call: &Call) {
+    pub(crate) fn compare_touched(&self, call: &Call) {
         let mut slots = Slots::new();
         let offering = &self.raise.offering;
         for (index, ladder) in (0u8..).zip(&self.at.ladders) {
@@ -525,7 +531,7 @@ impl Story {
     }
 
     /// The whole state: every slot the contracts have, and no other.
-    pub fn compare_whole(&mut self) {
+    pub(crate) fn compare_whole(&mut self) {
         let chain = self.embedded();
         let has = |at| chain.slots(at).collect::<Slots>();
         differences("offering", &has(self.at.offering), &layout::offering(&self.raise.offering, &self.at));

@@ -1,0 +1,239 @@
+//! Gas of what backers and clearers do, on the embedded EVM, as one JSON object. Permit check and ERC-20 pull are
+//! included; wallets keep some cash and have approved once; permits carry a limit over all three rounds.
+
+use alloy_primitives::{Address, B256};
+use earnest_chain::chain::{Chain, Receipt};
+use earnest_chain::deploy::{Coins, Deployment, approve_cash, deploy, mint_cash};
+use earnest_chain::embedded::Embedded;
+use earnest_chain::key::Key;
+use earnest_chain::story::{Keys, tell};
+use earnest_core::bid::BidId;
+use earnest_core::clearing::Prices;
+use earnest_core::curve::{Knot, Ladder};
+use earnest_core::money::{Bps, CASH_MAX};
+use earnest_core::offering::{DAY, OfferingSetup, Order, RoundSetup, Sale};
+use earnest_core::permit::PurchasePermit;
+use earnest_core::raise::Call;
+use earnest_core::schedule::Schedule;
+use earnest_core::treasury::TreasurySetup;
+
+const START: u64 = 1_800_000_000;
+const CREDIT: u128 = 10u128.pow(18);
+const DOLLAR: u64 = 1_000_000;
+
+struct Bench {
+    chain: Chain,
+    at: Deployment,
+    keys: Keys,
+    attester: Address,
+    certifier: Address,
+    anyone: Address,
+    terms: B256,
+}
+
+fn setup(cast: [Address; 4], supply: u128) -> (OfferingSetup, TreasurySetup) {
+    let [issuer, certifier, guardian, attester] = cast;
+    let round = |sale| RoundSetup {
+        sale,
+        open: START,
+        close: START + 10 * DAY,
+        pause_limit: DAY,
+        cooling_off_days: 0,
+        withdrawable_most: 0,
+        schedules: 0b111,
+    };
+    let fixed = Sale::Fixed { supply, price: 1_000_000_000_000, first_come: false, private: true };
+    let prices = Prices { supply, floor: 500_000_000_000, step: 500_000_000 };
+    let knots = [0u64, 1_000_000].map(|k| Knot { weight: k * DOLLAR, credits: u128::from(k) * CREDIT });
+    let rising = Sale::Rising {
+        window_secs: DAY,
+        windows: 10,
+        window_cap: 100_000 * DOLLAR,
+        cap: 1_000_000 * DOLLAR,
+        start: 0,
+        follows: None,
+        ladder: Ladder::new(knots.to_vec()).expect("rises"),
+    };
+    let offering = OfferingSetup {
+        issuer,
+        certifier,
+        guardian,
+        attesters: vec![attester],
+        terms_hash: B256::repeat_byte(1),
+        soft_cap: 1,
+        soft_cap_date: START + 20 * DAY,
+        deadline: START + 100 * DAY,
+        notice_secs: DAY,
+        objections: 1,
+        milestones: 1,
+        schedules: vec![Schedule { linear: true, points: vec![(30 * 86_400, 10_000)] }; 3],
+        discounts: [0, 750, 1_500].map(|bps| Bps::new(bps).expect("a part")).to_vec(),
+        lock_days: vec![0, 365],
+        rounds: [fixed, Sale::Auction { prices, ticks: 4_096 }, rising].map(round).to_vec(),
+    };
+    let treasury = TreasurySetup {
+        issuer,
+        deadline: offering.deadline,
+        tap_start: 0,
+        tap_per_sec: DOLLAR,
+        ceiling_at_start: 0,
+        ceilings: vec![(1_000_000 * DOLLAR, false); 2],
+    };
+    (offering, treasury)
+}
+
+impl Bench {
+    fn new(supply: u128) -> Self {
+        let mut keys = Keys::default();
+        let mut person = |name: &str| keys.add(Key::from_words(name));
+        let cast = ["issuer", "certifier", "guardian", "attester"].map(&mut person);
+        let anyone = person("anyone");
+        let (offering, treasury) = setup(cast, supply);
+        let mut chain = Chain::Embedded(Embedded::new(START));
+        let coins = Coins {
+            cash: None,
+            cash_name: ("Play Dollar".into(), "pUSD".into()),
+            credit_name: ("Credit".into(), "CRED".into()),
+            revenue: Address::ZERO,
+        };
+        let at = deploy(&mut chain, &Key::from_words("deployer"), &offering, &treasury, &coins).expect("deploys");
+        let [_, certifier, _, attester] = cast;
+        Bench { chain, at, keys, attester, certifier, anyone, terms: offering.terms_hash }
+    }
+
+    fn backer(&mut self, entity: u64) -> Address {
+        let wallet = self.keys.add(Key::from_words(&format!("backer {entity}")));
+        let deployer = Key::from_words("deployer");
+        mint_cash(&mut self.chain, &deployer, self.at.cash, wallet, 1_000_000 * DOLLAR).expect("mints");
+        approve_cash(&mut self.chain, self.keys.of(wallet), self.at.cash, self.at.offering).expect("approves");
+        wallet
+    }
+
+    fn bid(&mut self, entity: u64, round: u8, tick: u16, dollars: u64, lock_class: u8) -> u64 {
+        let wallet = self.keys.add(Key::from_words(&format!("backer {entity}")));
+        let permit = PurchasePermit {
+            // A full-width entity, as a random number would be: its bytes cost calldata.
+            entity: full_width(entity),
+            wallet,
+            round,
+            min_cash: DOLLAR,
+            max_cash: 900_000 * DOLLAR,
+            max_total: CASH_MAX - 1,
+            first: 0,
+            last: 4_095,
+            not_before: START,
+            expiry: START + 10 * DAY,
+            jurisdiction: 840,
+            lock_class,
+            affiliate: false,
+            cooling_off: false,
+            generation: 1,
+            terms_hash: self.terms,
+        };
+        let order = Order { permit, signed_by: Some(self.attester), cash: dollars * DOLLAR, tick, schedule: 1 };
+        self.tell(wallet, &Call::Bid(order)).gas_used
+    }
+
+    fn tell(&mut self, caller: Address, call: &Call) -> Receipt {
+        tell(&mut self.chain, &self.at, &self.keys, caller, call, caller, 0)
+            .unwrap_or_else(|error| panic!("{call:?}: {error}"))
+    }
+
+    fn anyone(&mut self, call: &Call) -> u64 {
+        self.tell(self.anyone, call).gas_used
+    }
+
+    fn after_bidding(&mut self) {
+        self.chain.advance_to(START + 11 * DAY).expect("embedded");
+    }
+}
+
+fn full_width(entity: u64) -> u64 {
+    entity.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
+}
+
+fn id(entity: u64, round: u8) -> BidId {
+    BidId { round, window: 0, entity: full_width(entity) }
+}
+
+fn main() {
+    let mut out = serde_json::Map::new();
+    let mut put = |name: &str, gas: u64| out.insert(name.into(), gas.into());
+
+    // A book of 40 ticks: bids above, on and below the marginal tick.
+    let mut bench = Bench::new(1_000 * CREDIT);
+    for entity in 0..44 {
+        bench.backer(entity);
+    }
+    for entity in 0..20u64 {
+        let tick = 1_000 + 10 * u16::try_from(entity).expect("small");
+        let gas = bench.bid(entity, 1, tick, 100, 0);
+        if entity == 1 {
+            put("bid_new_tick", gas);
+        }
+    }
+    put("bid_existing_tick", bench.bid(20, 1, 1_100, 100, 0));
+    put("raise_bid", bench.bid(20, 1, 1_100, 150, 0));
+    put("raise_bid_and_tick", bench.bid(20, 1, 1_110, 200, 0));
+    put("bid_fixed", { bench.bid(30, 0, 0, 100, 0); bench.bid(31, 0, 0, 100, 1) });
+    put("bid_rising", { bench.bid(30, 2, 0, 100, 0); bench.bid(31, 2, 0, 100, 1) });
+    bench.after_bidding();
+    put("clear_whole_round", bench.anyone(&Call::Clear { round: 1, steps: 10_000 }));
+    bench.anyone(&Call::Clear { round: 0, steps: 1 });
+    put("settle_winner", bench.anyone(&Call::Settle { id: id(19, 1) }));
+    put("refund_loser_unsettled", bench.anyone(&Call::Refund { id: id(1, 1) }));
+    put("settle_loser", bench.anyone(&Call::Settle { id: id(0, 1) }));
+    // The marginal tick is where a bid gets something back and something sold.
+    let marginal = (0..21).find(|&entity| {
+        if entity == 19 || entity < 2 {
+            return false;
+        }
+        let gas = bench.anyone(&Call::Settle { id: id(entity, 1) });
+        let position = bench.chain.call(
+            bench.at.offering,
+            &earnest_chain::bindings::Offering::getPositionCall { id: earnest_chain::story::pack(id(entity, 1)) },
+        );
+        let paid = position.expect("a view").paid;
+        let cash = if entity == 20 { 200 * DOLLAR } else { 100 * DOLLAR };
+        let marginal = paid > 0 && paid < cash;
+        if marginal {
+            put("settle_marginal", gas);
+        }
+        marginal
+    });
+    put("refund_marginal", bench.anyone(&Call::Refund { id: id(marginal.expect("a marginal bid"), 1) }));
+    put("sweep", bench.anyone(&Call::Sweep { round: 1 }));
+    let certifier = bench.certifier;
+    bench.tell(certifier, &Call::Attest { subject: 0 });
+    bench.chain.advance_to(START + 30 * DAY).expect("embedded");
+    let winner = Key::from_words("backer 19").address();
+    put("deliver", bench.tell(winner, &Call::Deliver { id: id(19, 1) }).gas_used);
+    bench.anyone(&Call::Settle { id: id(31, 0) });
+    let locked = Key::from_words("backer 31").address();
+    put("deliver_first_locked", bench.tell(locked, &Call::Deliver { id: id(31, 0) }).gas_used);
+
+    // The marginal cost of a tick: a whole book of 4,096 ticks, of which the floor is the clearing one.
+    let mut bench = Bench::new(409_600 * CREDIT * 2);
+    bench.backer(0);
+    let tokens: Vec<u64> = (0..4_096).collect();
+    for &entity in &tokens {
+        bench.backer(entity);
+        bench.bid(entity, 1, u16::try_from(entity).expect("a tick"), 100, 0);
+    }
+    bench.after_bidding();
+    let first = bench.anyone(&Call::Clear { round: 1, steps: 1 });
+    let next_100 = bench.anyone(&Call::Clear { round: 1, steps: 101 });
+    put("clear_per_tick", (next_100 - first.min(next_100)).div_ceil(100));
+    let mut bench_full = bench;
+    let rest = bench_full.anyone(&Call::Clear { round: 1, steps: 10_000 });
+    put("clear_rest_of_full_book", rest);
+
+    let mut bench = Bench::new(409_600 * CREDIT * 2);
+    for &entity in &tokens {
+        bench.backer(entity);
+        bench.bid(entity, 1, u16::try_from(entity).expect("a tick"), 100, 0);
+    }
+    bench.after_bidding();
+    put("clear_full_book", bench.anyone(&Call::Clear { round: 1, steps: 10_000 }));
+    println!("{}", serde_json::to_string_pretty(&out).expect("numbers"));
+}
