@@ -229,16 +229,17 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         _checkLimits(permit, index, rising, cash_, cash_ - oldCash);
 
         // Effect: the slot, the book, then the cash comes in.
-        _bids[id] = packBid(
+        Bid slot = packBid(
             msg.sender, cash_, flags, tick, schedule, permit.lockClass, (block.timestamp - origin) / 1 days
         );
+        _bids[id] = slot;
         _book(round, index, rising ? window : tick, old, cash_, schedule);
         if (flags & COOLING_OFF != 0) {
             uint256 withdrawable = round.withdrawable + cash_ - (old.has(COOLING_OFF) ? oldCash : 0);
             if (withdrawable > round.withdrawableMost) revert TooMuchWithdrawable(withdrawable, round.withdrawableMost);
             round.withdrawable = uint64(withdrawable);
         }
-        emit BidPlaced(id, msg.sender, cash_, tick, schedule, permit.lockClass, permit.jurisdiction);
+        emit BidPlaced(id, slot, permit.jurisdiction);
         // Interaction:
         if (cash_ != oldCash) _pull(cash_ - oldCash);
     }
@@ -306,11 +307,22 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         }
         if (permit.affiliate && permit.coolingOff) revert AffiliateCoolingOff();
         if (permit.lockClass > 15) revert NoSuchLockClass(permit.lockClass);
-        address attester =
-            ECDSA.recoverCalldata(_hashTypedDataV4(keccak256(abi.encode(PERMIT_TYPEHASH, permit))), signature);
+        address attester = ECDSA.recoverCalldata(_hashTypedDataV4(_hashPermit(permit)), signature);
         uint256 generation = uint32(_generations[attester]);
         if (generation == 0 || permit.generation != generation) {
             revert OldGeneration(attester, permit.generation, generation);
+        }
+    }
+
+    /// `keccak256(abi.encode(PERMIT_TYPEHASH, permit))`: calldata has the struct's sixteen words as they are hashed,
+    /// and each was, or will be, checked to be in its type's range where it is read.
+    function _hashPermit(PurchasePermit calldata permit) private pure returns (bytes32 hash) {
+        bytes32 typehash = PERMIT_TYPEHASH;
+        assembly ("memory-safe") {
+            let words := mload(0x40)
+            mstore(words, typehash)
+            calldatacopy(add(words, 32), permit, 512)
+            hash := keccak256(words, 544)
         }
     }
 

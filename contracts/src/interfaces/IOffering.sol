@@ -186,15 +186,8 @@ struct OfferingSetup {
 /// treasury; no one, the issuer included, can take it any other way.
 interface IOffering {
     event AttesterChanged(address indexed attester, uint32 generation);
-    event BidPlaced(
-        BidId indexed id,
-        address indexed wallet,
-        uint256 cash,
-        uint256 tick,
-        uint256 schedule,
-        uint256 lockClass,
-        uint256 jurisdiction
-    );
+    /// A bid was placed or raised: its slot as it stands now (see units/Bid.sol).
+    event BidPlaced(BidId indexed id, Bid slot, uint256 jurisdiction);
     event BidWithdrawn(BidId indexed id, uint256 cash, address payee);
     event CoolingOffLapsed(BidId indexed id);
     event Paused(uint256 indexed round, uint256 until);
