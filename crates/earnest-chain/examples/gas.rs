@@ -96,7 +96,8 @@ impl Bench {
             credit_name: ("Credit".into(), "CRED".into()),
             revenue: Address::ZERO,
         };
-        let at = deploy(&mut chain, &Key::from_words("deployer"), &offering, &treasury, &coins).expect("deploys");
+        let at =
+            deploy(&mut chain, &Key::from_words("deployer"), &offering, &treasury, &coins).expect("deploys");
         let [_, certifier, _, attester] = cast;
         Bench { chain, at, keys, attester, certifier, anyone, terms: offering.terms_hash }
     }
@@ -105,7 +106,8 @@ impl Bench {
         let wallet = self.keys.add(Key::from_words(&format!("backer {entity}")));
         let deployer = Key::from_words("deployer");
         mint_cash(&mut self.chain, &deployer, self.at.cash, wallet, 1_000_000 * DOLLAR).expect("mints");
-        approve_cash(&mut self.chain, self.keys.of(wallet), self.at.cash, self.at.offering).expect("approves");
+        approve_cash(&mut self.chain, self.keys.of(wallet), self.at.cash, self.at.offering)
+            .expect("approves");
         wallet
     }
 
@@ -130,7 +132,8 @@ impl Bench {
             generation: 1,
             terms_hash: self.terms,
         };
-        let order = Order { permit, signed_by: Some(self.attester), cash: dollars * DOLLAR, tick, schedule: 1 };
+        let order =
+            Order { permit, signed_by: Some(self.attester), cash: dollars * DOLLAR, tick, schedule: 1 };
         self.tell(wallet, &Call::Bid(order)).gas_used
     }
 
@@ -175,8 +178,14 @@ fn main() {
     put("bid_existing_tick", bench.bid(20, 1, 1_100, 100, 0));
     put("raise_bid", bench.bid(20, 1, 1_100, 150, 0));
     put("raise_bid_and_tick", bench.bid(20, 1, 1_110, 200, 0));
-    put("bid_fixed", { bench.bid(30, 0, 0, 100, 0); bench.bid(31, 0, 0, 100, 1) });
-    put("bid_rising", { bench.bid(30, 2, 0, 100, 0); bench.bid(31, 2, 0, 100, 1) });
+    put("bid_fixed", {
+        bench.bid(30, 0, 0, 100, 0);
+        bench.bid(31, 0, 0, 100, 1)
+    });
+    put("bid_rising", {
+        bench.bid(30, 2, 0, 100, 0);
+        bench.bid(31, 2, 0, 100, 1)
+    });
     bench.after_bidding();
     put("clear_whole_round", bench.anyone(&Call::Clear { round: 1, steps: 10_000 }));
     bench.anyone(&Call::Clear { round: 0, steps: 1 });
@@ -191,7 +200,9 @@ fn main() {
         let gas = bench.anyone(&Call::Settle { id: id(entity, 1) });
         let position = bench.chain.call(
             bench.at.offering,
-            &earnest_chain::bindings::Offering::getPositionCall { id: earnest_chain::story::pack(id(entity, 1)) },
+            &earnest_chain::bindings::Offering::getPositionCall {
+                id: earnest_chain::story::pack(id(entity, 1)),
+            },
         );
         let paid = position.expect("a view").paid;
         let cash = if entity == 20 { 200 * DOLLAR } else { 100 * DOLLAR };

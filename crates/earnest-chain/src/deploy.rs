@@ -1,9 +1,10 @@
 //! A plan's contracts on a chain. The contracts name each other in their constructors, so the addresses are worked
 //! out from the deployer's nonces first and compared with what was created.
 
-use alloy_primitives::{Address, Bytes, U256, address};
+use alloy_primitives::{Address, Bytes, U256, address, hex};
+use earnest_core::bid::BidId;
 use earnest_core::curve::Ladder;
-use earnest_core::offering::{OfferingSetup, RoundSetup, Sale};
+use earnest_core::offering::{Offering as Offering_, OfferingSetup, RoundSetup, Sale};
 use earnest_core::treasury::TreasurySetup;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -248,4 +249,24 @@ pub fn mint_cash(
 pub fn approve_cash(chain: &mut Chain, key: &Key, cash: Address, spender: Address) -> Result<(), ChainError> {
     let call = DevCash::approveCall { spender, value: U256::MAX };
     chain.send(key, cash, &call).map(drop)
+}
+
+impl Deployment {
+    /// Where the vault of a position in a cleared round is, or will be: a CREATE2 clone of the vault's code that carries
+    /// its owner and the end of its lock.
+    pub fn vault_of(&self, offering: &Offering_, id: BidId) -> Address {
+        let until = offering.unlock_at(id).to_be_bytes();
+        let args = [offering.bid(id).wallet.as_slice(), &until[3..]].concat();
+        // OpenZeppelin's clone with immutable arguments: creation code, then the 45 bytes of ERC-1167, then the arguments.
+        let size = u16::try_from(45 + args.len()).expect("25 bytes of arguments").to_be_bytes();
+        let init = [
+            &[0x61, size[0], size[1], 0x3d, 0x81, 0x60, 0x0a, 0x3d, 0x39, 0xf3][..],
+            &hex!("363d3d373d3d3d363d73")[..],
+            self.vault.as_slice(),
+            &hex!("5af43d82803e903d91602b57fd5bf3")[..],
+            &args,
+        ]
+        .concat();
+        self.offering.create2(U256::from(id.pack()).to_be_bytes::<32>(), alloy_primitives::keccak256(init))
+    }
 }

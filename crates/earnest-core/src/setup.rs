@@ -2,10 +2,10 @@
 
 use alloy_primitives::Address;
 
-use crate::clearing::{Prices, need};
+use crate::clearing::Prices;
 use crate::curve::{Ladder, LadderError};
 use crate::money::Cash;
-use crate::offering::{DAY, OfferingSetup, RoundSetup, Sale};
+use crate::offering::{OfferingSetup, RoundSetup, Sale};
 use crate::plan::{Plan, RoundKind, RoundPlan};
 use crate::schedule::Schedule;
 use crate::terms::terms_hash;
@@ -22,29 +22,6 @@ pub struct Parties {
     pub guardian: Address,
     /// Sign permits.
     pub attesters: Vec<Address>,
-}
-
-impl RoundPlan {
-    /// The most cash a round can take, rounded up.
-    pub fn most(&self) -> Cash {
-        let cash = match &self.kind {
-            RoundKind::Fixed(fixed) | RoundKind::Private(fixed) => need(fixed.supply.units(), fixed.price.units()) + 1,
-            RoundKind::Auction(auction) => {
-                let top = auction.price(auction.ticks.saturating_sub(1)).unwrap_or_default();
-                need(auction.supply.units(), top.units()) + 1
-            }
-            RoundKind::Rising(rising) => {
-                let windows = u128::from(self.windows()) * u128::from(rising.window_cap.units());
-                windows.min(u128::from(rising.cap.units()))
-            }
-        };
-        Cash::from_units(u64::try_from(cash).unwrap_or(u64::MAX))
-    }
-
-    /// First second at which the round may be cleared, if it is never paused.
-    pub fn clearable_at(&self, cooling_off_days: u8) -> u64 {
-        self.close + if cooling_off_days == 0 { 0 } else { (u64::from(cooling_off_days) + 1) * DAY }
-    }
 }
 
 /// What the constructors are told. The plan was checked.
@@ -99,7 +76,7 @@ fn round_setup(plan: &Plan, round: &RoundPlan) -> Result<RoundSetup, LadderError
         },
         RoundKind::Rising(rising) => {
             let follows = rising.follows.as_ref().and_then(|name| plan.rounds.iter().position(|r| r.name == *name));
-            let followed_most = follows.map_or(Cash::ZERO, |index| plan.rounds[index].most());
+            let followed_most = follows.map_or(Cash::ZERO, |index| plan.rounds[index].most_cash().unwrap_or_default());
             Sale::Rising {
                 window_secs: rising.window_secs.into(),
                 windows: u16::try_from(round.windows()).expect("a checked plan has at most 4,000 windows"),

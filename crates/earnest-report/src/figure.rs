@@ -39,6 +39,11 @@ impl Coins {
         if self.cash.contains("USD") { format!("${number}") } else { format!("{number} {}", self.cash) }
     }
 
+    /// `SVC`
+    pub(crate) fn credits_symbol(&self) -> &str {
+        &self.credits
+    }
+
     /// `1,250.5 SVC`
     pub(crate) fn credits(&self, credits: Credits) -> String {
         format!("{} {}", grouped(&credits.to_string()), self.credits)
@@ -58,6 +63,11 @@ impl Coins {
     pub(crate) fn price(&self, price: Price) -> String {
         format!("{} {} a credit", self::price(price), self.cash)
     }
+
+    /// As [`Coins::price`], of an average.
+    pub(crate) fn average(&self, price: Price) -> String {
+        format!("{} {} a credit", average(price), self.cash)
+    }
 }
 
 /// `9.94B`
@@ -75,6 +85,12 @@ pub(crate) fn price(price: Price) -> String {
     let units = price.units();
     let shown = if units >= SMALL_PRICE { units / 1_000_000 * 1_000_000 } else { units };
     grouped(&Price::from_units(shown).to_string())
+}
+
+/// An average, to the nearest sixth decimal: its parts were rounded already, and 0.8 shall not read 0.799999.
+pub(crate) fn average(average: Price) -> String {
+    let units = average.units();
+    price(if units >= SMALL_PRICE { Price::from_units(units.saturating_add(500_000)) } else { average })
 }
 
 /// Three digits and a scale, rounded down: `9.94B`, `12.5K`, `0.98`.

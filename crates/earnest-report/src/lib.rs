@@ -4,6 +4,7 @@
 
 mod book;
 mod figure;
+mod lines;
 pub mod page;
 mod position;
 pub mod summary;

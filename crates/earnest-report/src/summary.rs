@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 
 use earnest_core::clearing::need;
 use earnest_core::money::{Cash, Credits, Price};
-use earnest_core::offering::{ABOVE, LIVE, Sale, Status};
+use earnest_core::offering::{ABOVE, Attestation, LIVE, Offering, Sale, Status};
 use earnest_core::plan::date::utc;
 use earnest_core::plan::{Plan, RoundKind, Time};
 use earnest_core::raise::{Holder, Raise};
 use earnest_core::terms::terms_hash;
-use earnest_core::treasury::Treasury;
 use serde::Serialize;
 
 use crate::book::{AuctionBook, rising_start, windows};
@@ -635,11 +634,11 @@ fn vested_undelivered(raise: &Raise, now: Time) -> u128 {
         .sum()
 }
 
-/// What the tap may have paid in all by a time, were these subjects in effect from then on.
-pub(crate) fn released_if(raise: &Raise, attested: &[(u8, Time)], at: Time) -> u64 {
-    let mut offering = earnest_core::offering::Offering::new(raise.offering.setup.clone());
+/// The offering as the tap sees it, were these subjects to take effect at these times.
+pub(crate) fn projected(raise: &Raise, attested: &[(u8, Time)]) -> Offering {
+    let mut offering = Offering::new(raise.offering.setup.clone());
     for &(subject, effective_at) in attested {
-        offering.attestations.entry(subject).or_default().effective_at = effective_at;
+        offering.attestations.insert(subject, Attestation { effective_at, objections: 0 });
     }
-    Treasury::released(&raise.treasury, &offering, at)
+    offering
 }
