@@ -1,6 +1,6 @@
 //! One small face for every chain, so that all above it is the same in this process and on a real node.
 
-use alloy_primitives::{Address, Bytes, Log, TxKind};
+use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
 use alloy_sol_types::{SolCall, SolConstructor};
 use earnest_core::plan::Time;
 use thiserror::Error;
@@ -125,6 +125,30 @@ impl Chain {
         match self {
             Chain::Embedded(chain) => Ok(chain.nonce(of)),
             Chain::Rpc(rpc) => rpc.nonce(of),
+        }
+    }
+
+    /// A storage slot.
+    pub fn storage(&self, at: Address, slot: U256) -> Result<U256, ChainError> {
+        match self {
+            Chain::Embedded(chain) => Ok(chain.storage(at, slot)),
+            Chain::Rpc(rpc) => rpc.storage(at, slot),
+        }
+    }
+
+    /// What a contract has emitted from a block on, in order. An embedded chain must keep logs.
+    pub fn logs(&self, of: Address, from_block: u64) -> Result<Vec<Log>, ChainError> {
+        match self {
+            Chain::Embedded(chain) => Ok(chain.logs(of)),
+            Chain::Rpc(rpc) => rpc.logs(of, from_block),
+        }
+    }
+
+    /// Height of the last block.
+    pub fn block(&self) -> Result<u64, ChainError> {
+        match self {
+            Chain::Embedded(chain) => Ok(chain.block()),
+            Chain::Rpc(rpc) => rpc.block(),
         }
     }
 

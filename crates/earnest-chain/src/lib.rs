@@ -8,5 +8,6 @@ pub mod embedded;
 pub mod errors;
 pub mod key;
 pub mod layout;
+pub mod read;
 pub mod rpc;
 pub mod story;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use alloy_network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder};
-use alloy_primitives::{Address, Bytes, TxKind};
+use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
 use alloy_provider::{Provider, ProviderBuilder, RootProvider};
-use alloy_rpc_types_eth::{BlockNumberOrTag, TransactionRequest};
+use alloy_rpc_types_eth::{BlockNumberOrTag, Filter, TransactionRequest};
 use earnest_core::plan::Time;
 use tokio::runtime::Runtime;
 
@@ -21,6 +21,8 @@ pub struct Rpc {
 
 /// How often the node is asked for a receipt.
 const POLL: Duration = Duration::from_millis(100);
+/// Blocks of one request for logs.
+const LOG_RANGE: u64 = 5_000;
 /// How long a transaction may take to be included.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -82,6 +84,32 @@ impl Rpc {
         self.runtime
             .block_on(async { self.provider.get_transaction_count(of).pending().await })
             .map_err(node_error)
+    }
+
+    /// A storage slot.
+    pub fn storage(&self, at: Address, slot: U256) -> Result<U256, ChainError> {
+        self.runtime.block_on(async { self.provider.get_storage_at(at, slot).await }).map_err(node_error)
+    }
+
+    /// Height of the last block.
+    pub fn block(&self) -> Result<u64, ChainError> {
+        self.runtime.block_on(self.provider.get_block_number()).map_err(node_error)
+    }
+
+    /// Logs of a contract from a block on, asked for in ranges that public nodes allow.
+    pub fn logs(&self, of: Address, from_block: u64) -> Result<Vec<Log>, ChainError> {
+        let last = self.block()?;
+        let mut logs = Vec::new();
+        let mut from = from_block;
+        while from <= last {
+            let to = last.min(from + LOG_RANGE - 1);
+            let filter = Filter::new().address(of).from_block(from).to_block(to);
+            let found =
+                self.runtime.block_on(async { self.provider.get_logs(&filter).await }).map_err(node_error)?;
+            logs.extend(found.into_iter().map(|log| log.inner));
+            from = to + 1;
+        }
+        Ok(logs)
     }
 
     /// Code of an account.

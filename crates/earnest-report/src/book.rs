@@ -46,7 +46,9 @@ pub(crate) struct Window {
 impl AuctionBook {
     /// `None` if the round is no auction.
     pub(crate) fn of(offering: &Offering, round: u8) -> Option<AuctionBook> {
-        let Sale::Auction { prices, ticks } = offering.setup.rounds[usize::from(round)].sale else { return None };
+        let Sale::Auction { prices, ticks } = offering.setup.rounds[usize::from(round)].sale else {
+            return None;
+        };
         let bids: Vec<_> = offering
             .buckets
             .range((round, 0)..(round, ticks))
@@ -59,7 +61,8 @@ impl AuctionBook {
             let weight_above = offering.bucket(round, ABOVE).weight;
             auction_price(&prices, state.whole_from, state.marginal, weight_above)
         } else {
-            let Cleared { whole_from, above, marginal, .. } = clear_auction(bids.iter().rev().copied(), &prices);
+            let Cleared { whole_from, above, marginal, .. } =
+                clear_auction(bids.iter().rev().copied(), &prices);
             auction_price(&prices, whole_from, marginal.is_some(), above.weight)
         };
         Some(AuctionBook { prices, ticks, bids, price, is_final })

@@ -1,5 +1,6 @@
 //! How figures are written: exact ones with separators, short ones in millions and billions. Short figures are
-//! rounded down, so that none overstates what was raised; the exact one always stands nearby.
+//! rounded down, so that none overstates what was raised, but for a millionth, so that 399,999,999.99 reads 400M;
+//! the exact one always stands nearby.
 
 use earnest_core::money::{CASH_DECIMALS, CREDIT_DECIMALS, Cash, Credits, Price};
 use earnest_core::plan::Plan;
@@ -27,15 +28,7 @@ impl Coins {
 
     /// `$9.94B`; `9.94B XYZ` where the coin is not a dollar.
     pub(crate) fn short_cash(&self, cash: Cash) -> String {
-        self.with_symbol(&short(cash.units().into(), CASH_DECIMALS))
-    }
-
-    /// The same, rounded to the nearest: for a rate whose seconds do not add up to a round day.
-    pub(crate) fn about_cash(&self, units: u128) -> String {
-        self.with_symbol(&about(units, CASH_DECIMALS))
-    }
-
-    fn with_symbol(&self, number: &str) -> String {
+        let number = short(cash.units().into(), CASH_DECIMALS);
         if self.cash.contains("USD") { format!("${number}") } else { format!("{number} {}", self.cash) }
     }
 
@@ -93,8 +86,9 @@ pub(crate) fn average(average: Price) -> String {
     price(if units >= SMALL_PRICE { Price::from_units(units.saturating_add(500_000)) } else { average })
 }
 
-/// Three digits and a scale, rounded down: `9.94B`, `12.5K`, `0.98`.
-pub(crate) fn short(units: u128, decimals: u32) -> String {
+/// Three digits and a scale, rounded down but for a millionth: `9.94B`, `12.5K`, `0.98`.
+fn short(units: u128, decimals: u32) -> String {
+    let units = units + units / 1_000_000;
     let one = 10u128.pow(decimals);
     let scales = [(1_000_000_000_000, "T"), (1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K")];
     let (scale, letter) = scales.into_iter().find(|&(scale, _)| units / one >= scale).unwrap_or((1, ""));
@@ -109,15 +103,6 @@ pub(crate) fn short(units: u128, decimals: u32) -> String {
     let part = part.trim_end_matches('0');
     let dot = if part.is_empty() { "" } else { "." };
     format!("{}{dot}{part}{letter}", grouped(&whole.to_string()))
-}
-
-/// As [`short`], rounded to the nearest.
-fn about(units: u128, decimals: u32) -> String {
-    let mut step = 1;
-    while units / step >= 1_000 {
-        step *= 10;
-    }
-    short((units + step / 2) / step * step, decimals)
 }
 
 /// Commas between thousands, before the decimal point only.
@@ -164,7 +149,8 @@ pub(crate) fn day(time: Time) -> String {
 /// that change the direction of writing.
 pub(crate) fn plain(text: &str) -> String {
     let unsafe_here = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let clean: String = text.chars().map(|c| if unsafe_here(c) { ' ' } else { c }).collect();
     clean.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -175,28 +161,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_figures_have_three_digits_and_never_overstate() {
+    fn short_figures_have_three_digits_and_overstate_by_a_millionth_at_most() {
         for (units, shown) in [
             (0, "0"),
             (1, "<0.01"),
             (980_000, "0.98"),
-            (12_599_999, "12.5"),
-            (999_999_999, "999"),
+            (12_599_900, "12.5"),
+            (12_599_999, "12.6"),
+            (999_900_000, "999"),
+            (999_999_999, "1K"),
             (1_000_000_000, "1K"),
-            (9_949_999_999_000_000, "9.94B"),
+            (9_949_900_000_000_000, "9.94B"),
+            (399_999_999_999_998, "400M"),
             (10_000_000_000_000_000, "10B"),
             (12_345_000_000_000_000_000_000, "12,345T"),
         ] {
             assert_eq!(short(units, 6), shown, "{units}");
         }
-        assert_eq!(about(5_999_999_961_600, 6), "6M");
     }
 
     #[test]
     fn prices_keep_the_digits_that_count() {
-        for (given, shown) in
-            [("0.985", "0.985"), ("1.2345678", "1.234567"), ("0.000001234567", "0.000001234567"), ("1500", "1,500")]
-        {
+        for (given, shown) in [
+            ("0.985", "0.985"),
+            ("1.2345678", "1.234567"),
+            ("0.000001234567", "0.000001234567"),
+            ("1500", "1,500"),
+        ] {
             assert_eq!(price(Price::parse(given).unwrap()), shown);
         }
     }

@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_its_value() {
-        for (value, shown) in [(0, ""), (1, "▏"), (50, "██"), (56, "██▏"), (99, "███▉"), (100, "████")] {
+        for (value, shown) in [(0, ""), (1, "▏"), (50, "██"), (56, "██▏"), (99, "███▉"), (100, "████")]
+        {
             assert_eq!(bar(value, 100, 4), shown, "{value}");
         }
         assert_eq!(bar(0, 0, 4), "");

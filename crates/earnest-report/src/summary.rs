@@ -182,7 +182,7 @@ pub struct Totals {
     pub sold: Credits,
     /// Credits delivered.
     pub delivered: Credits,
-    /// Delivered credits that lie locked in vaults.
+    /// Delivered credits that lie in vaults whose lock is not over.
     pub locked_in_vaults: Credits,
 }
 
@@ -289,7 +289,7 @@ impl Summary {
             terms_hash: terms_hash(plan).to_string(),
             hard_cap: plan.offering.hard_cap,
             soft_cap: soft_cap(plan, raise, now),
-            totals: totals(raise, &rounds),
+            totals: totals(raise, &rounds, now),
             treasury: treasury(plan, raise, now),
             coverage: coverage(plan, raise, &rounds, now),
             rounds,
@@ -359,7 +359,11 @@ impl Attested {
         match *self {
             Attested::NotYet { objections } => format!("not attested{}", objected(objections)),
             Attested::InNotice { effective_at, objections } => {
-                format!("attested, in effect from {} unless objected to{}", utc(effective_at), objected(objections))
+                format!(
+                    "attested, in effect from {} unless objected to{}",
+                    utc(effective_at),
+                    objected(objections)
+                )
             }
             Attested::Effective { since } => format!("in effect since {}", utc(since)),
         }
@@ -494,11 +498,15 @@ fn soft_cap(plan: &Plan, raise: &Raise, now: Time) -> SoftCap {
     SoftCap { cap, date: plan.offering.soft_cap_date, raised, state }
 }
 
-fn totals(raise: &Raise, rounds: &[RoundSummary]) -> Totals {
+fn totals(raise: &Raise, rounds: &[RoundSummary], now: Time) -> Totals {
     let cash = |of: fn(&RoundSummary) -> Cash| rounds.iter().map(|round| of(round).units()).sum::<u64>();
     let backers: BTreeSet<u64> =
         bids(&raise.offering).filter(|(_, bid)| !is_withdrawn(bid)).map(|(id, _)| id.entity).collect();
-    let in_vaults = raise.credits.balances.iter().filter(|(holder, _)| matches!(holder, Holder::Vault(_)));
+    let locked = raise
+        .credits
+        .balances
+        .iter()
+        .filter(|(holder, _)| matches!(holder, Holder::Vault(id) if now < raise.offering.unlock_at(*id)));
     let escrow = u64::try_from(raise.cash.of(Holder::Offering)).unwrap_or(u64::MAX);
     Totals {
         bids: rounds.iter().map(|round| round.bids).sum(),
@@ -511,7 +519,7 @@ fn totals(raise: &Raise, rounds: &[RoundSummary]) -> Totals {
         swept: Cash::from_units(raise.offering.rounds.iter().map(|round| round.swept).sum()),
         sold: Credits::from_units(rounds.iter().map(|round| round.credits_sold.units()).sum()),
         delivered: Credits::from_units(rounds.iter().map(|round| round.credits_delivered.units()).sum()),
-        locked_in_vaults: Credits::from_units(in_vaults.map(|(_, credits)| credits).sum()),
+        locked_in_vaults: Credits::from_units(locked.map(|(_, credits)| credits).sum()),
     }
 }
 

@@ -10,7 +10,9 @@ use earnest_core::raise::Raise;
 use earnest_core::schedule::Schedule;
 
 use crate::book::{AuctionBook, Level, Window, rising_start, windows};
-use crate::figure::{Coins, average, count, day, grouped, percent, plain, price, ratio, short_credits, whole_credits};
+use crate::figure::{
+    Coins, average, count, day, grouped, percent, plain, price, ratio, short_credits, whole_credits,
+};
 use crate::lines::{Column, Lines, bar, cut, gauge, spark};
 use crate::position::{Fate, fate, position as position_of};
 use crate::summary::{Attested, Outcomes, RoundState, RoundSummary, SoftCapState, Summary, tap_start};
@@ -107,7 +109,10 @@ pub(crate) fn soft_cap_words(summary: &Summary, coins: &Coins) -> String {
         }
         SoftCapState::NotYet => {
             let part = percent(soft_cap.raised.units().into(), soft_cap.cap.units().into());
-            format!("not met yet: {} of {cap} ({part}) in cleared rounds, to be met{by}", coins.short_cash(soft_cap.raised))
+            format!(
+                "not met yet: {} of {cap} ({part}) in cleared rounds, to be met{by}",
+                coins.short_cash(soft_cap.raised)
+            )
         }
     }
 }
@@ -159,33 +164,37 @@ fn round_row(round: &RoundSummary, coins: &Coins) -> Vec<String> {
     ]
 }
 
-/// What a round has come to, in a sentence or three.
-pub(crate) fn round_words(round: &RoundSummary, coins: &Coins) -> String {
-    let mut words = capital(&round.state_words);
+/// What a round has come to, in a few sentences.
+fn round_words(round: &RoundSummary, coins: &Coins) -> String {
+    let mut words = state_and_price(round, coins);
     if round.state == RoundState::Failed {
-        return words + ".";
+        return words;
     }
-    words += &format!(". {}", prices(round, coins));
     if round.bids > 0 {
-        let times = ratio(round.oversubscription_percent);
-        let at = match round.kind {
-            "auction" => " at the floor price",
-            "rising" => " up to its cap",
-            _ => "",
+        words += &format!(" Bids come to {} times what is for sale", ratio(round.oversubscription_percent));
+        words += match round.kind {
+            "auction" => " at the floor price.",
+            "rising" => " up to its cap.",
+            _ => ".",
         };
-        words += &format!(" Bids come to {times} times what is for sale{at}.");
     }
     if let Some(outcomes) = outcomes_words(&round.outcomes) {
-        words += &format!(" {outcomes}.");
+        words += &format!(" Bids: {outcomes}.");
     }
     if round.refunds_owed > Cash::ZERO || round.refunds_pulled > Cash::ZERO {
-        words += &format!(
-            " Refunds: {} pulled, {} owed.",
-            coins.short_cash(round.refunds_pulled),
-            coins.short_cash(round.refunds_owed)
-        );
+        let (pulled, owed) = (coins.short_cash(round.refunds_pulled), coins.short_cash(round.refunds_owed));
+        words += &format!(" Refunds: {pulled} pulled, {owed} owed.");
     }
     words
+}
+
+/// What is going on in a round, and at what price it sells.
+pub(crate) fn state_and_price(round: &RoundSummary, coins: &Coins) -> String {
+    let state = capital(&round.state_words);
+    match round.state {
+        RoundState::Failed => format!("{state}."),
+        _ => format!("{state}. {}", prices(round, coins)),
+    }
 }
 
 fn prices(round: &RoundSummary, coins: &Coins) -> String {
@@ -207,6 +216,7 @@ fn prices(round: &RoundSummary, coins: &Coins) -> String {
     }
 }
 
+/// How many bids fared how; `None` while none is known.
 pub(crate) fn outcomes_words(outcomes: &Outcomes) -> Option<String> {
     let parts = [
         (outcomes.filled_whole, "filled whole"),
@@ -219,7 +229,7 @@ pub(crate) fn outcomes_words(outcomes: &Outcomes) -> Option<String> {
         .filter(|&(number, _)| number > 0)
         .map(|(number, what)| format!("{} {what}", grouped(&number.to_string())))
         .collect();
-    (!parts.is_empty()).then(|| format!("Bids: {}", parts.join(", ")))
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn order_book(lines: &mut Lines, round: &RoundSummary, book: &AuctionBook, coins: &Coins) {
@@ -288,7 +298,8 @@ fn same_decimals(prices: impl Iterator<Item = Price>) -> Vec<String> {
 
 fn rising(lines: &mut Lines, round: &RoundSummary, raise: &Raise, index: u8, coins: &Coins) {
     let windows = windows(&raise.offering, index);
-    let Sale::Rising { window_secs, window_cap, .. } = &raise.offering.setup.rounds[usize::from(index)].sale else {
+    let Sale::Rising { window_secs, window_cap, .. } = &raise.offering.setup.rounds[usize::from(index)].sale
+    else {
         return;
     };
     lines.heading(&format!("Price by window: {}", round.name));
@@ -301,7 +312,8 @@ fn rising(lines: &mut Lines, round: &RoundSummary, raise: &Raise, index: u8, coi
         return;
     }
     // Prices only rise, so the last of several windows speaks for all of them.
-    let price_of = |group: &[Window]| group.iter().rev().find_map(|window| window.price).unwrap_or_default().units();
+    let price_of =
+        |group: &[Window]| group.iter().rev().find_map(|window| window.price).unwrap_or_default().units();
     let used = |group: &[Window]| group.iter().map(|window| window.used.units()).sum::<u64>();
     let prices: Vec<u64> = windows.chunks(each).map(price_of).collect();
     let lowest = prices.iter().copied().filter(|&price| price > 0).min().unwrap_or(0);
@@ -344,21 +356,25 @@ fn treasury(lines: &mut Lines, summary: &Summary, raise: &Raise, coins: &Coins) 
         lines.field(&format!("  {}", pot.round), &format!("{}{refunded}", coins.cash(pot.cash)));
     }
     if treasury.circulating > Cash::ZERO {
-        lines.field("  circulating", &format!("{} behind delivered credits", coins.cash(treasury.circulating)));
+        lines.field(
+            "  circulating",
+            &format!("{} behind delivered credits", coins.cash(treasury.circulating)),
+        );
     }
-    let a_day = coins.about_cash(u128::from(treasury.tap_per_sec.units()) * u128::from(DAY_SECS));
-    let start = match tap_start(raise) {
-        None => "from the day the service is live".to_owned(),
-        Some(start) => format!("counting from {}", utc(start)),
-    };
-    lines.field("Tap", &format!("at most {} a second, about {a_day} a day, {start}", coins.cash(treasury.tap_per_sec)));
+    lines.field("Tap", &tap_speed(summary, raise, coins));
     let most = treasury.ceiling.units();
     if summary.refunding {
-        lines.field("", "shut: the deadline has passed without a live service, and positions take their cash back");
+        lines.field(
+            "",
+            "shut: the deadline has passed without a live service, and positions take their cash back",
+        );
     } else if most > 0 {
         let part = percent(treasury.released.units().into(), most.into());
         let gauge = gauge(treasury.released.units().into(), most.into(), 24);
-        lines.field("Released", &format!("{} {gauge} {part} of the ceiling", coins.short_cash(treasury.released)));
+        lines.field(
+            "Released",
+            &format!("{} {gauge} {part} of the ceiling", coins.short_cash(treasury.released)),
+        );
     } else {
         lines.field("Released", "nothing yet");
     }
@@ -369,13 +385,29 @@ fn treasury(lines: &mut Lines, summary: &Summary, raise: &Raise, coins: &Coins) 
     let ceiling = match &treasury.next_ceiling {
         None => format!("{}, the highest", coins.short_cash(treasury.ceiling)),
         Some(next) => {
-            format!("{} now, {} after {}", coins.short_cash(treasury.ceiling), coins.short_cash(next.ceiling), next.after)
+            format!(
+                "{} now, {} after {}",
+                coins.short_cash(treasury.ceiling),
+                coins.short_cash(next.ceiling),
+                next.after
+            )
         }
     };
     lines.field("Ceiling", &ceiling);
     if let Some(months) = treasury.pots_last_months.as_ref().filter(|_| treasury.held > Cash::ZERO) {
         lines.field("Pots last", &format!("{months} months at the tap's full speed, ceilings aside"));
     }
+}
+
+/// How fast the tap runs and from when.
+pub(crate) fn tap_speed(summary: &Summary, raise: &Raise, coins: &Coins) -> String {
+    let per_sec = summary.treasury.tap_per_sec;
+    let a_day = Cash::from_units(per_sec.units().saturating_mul(DAY_SECS));
+    let start = match tap_start(raise) {
+        None => "from the day the service is live".to_owned(),
+        Some(start) => format!("counting from {}", utc(start)),
+    };
+    format!("at most {} a second, about {} a day, {start}", coins.cash(per_sec), coins.short_cash(a_day))
 }
 
 fn service(lines: &mut Lines, summary: &Summary, plan: &Plan, now: Time, coins: &Coins) {
@@ -390,7 +422,8 @@ fn service(lines: &mut Lines, summary: &Summary, plan: &Plan, now: Time, coins: 
     lines.field("Deadline", &format!("{}: {left}", utc(deadline)));
     for (milestone, written) in summary.milestones.iter().zip(&plan.treasury.milestones) {
         let live = matches!(summary.live, Attested::Effective { .. });
-        let waits = milestone.counts_only_once_live && !live && !matches!(milestone.state, Attested::NotYet { .. });
+        let waits =
+            milestone.counts_only_once_live && !live && !matches!(milestone.state, Attested::NotYet { .. });
         let waits = if waits { ", counts once the service is live" } else { "" };
         let words = milestone.state.words();
         lines.field(
@@ -467,7 +500,8 @@ fn bid_made(lines: &mut Lines, plan: &Plan, raise: &Raise, id: BidId, bid: &Bid,
             words += &format!(", limit {}", coins.price(Price::from_units(prices.at(bid.tick))));
         }
         Sale::Rising { window_secs, .. } => {
-            let opens = raise.offering.rounds[usize::from(id.round)].open + u64::from(id.window) * window_secs;
+            let opens =
+                raise.offering.rounds[usize::from(id.round)].open + u64::from(id.window) * window_secs;
             words += &format!(", in window {} from {}", id.window, utc(opens));
         }
         Sale::Fixed { price, .. } => words += &format!(", at {}", coins.price(Price::from_units(*price))),
@@ -531,7 +565,10 @@ fn lock(lines: &mut Lines, plan: &Plan, raise: &Raise, id: BidId, bid: &Bid, now
     let words = match days {
         0 => "none: delivered credits are free".to_owned(),
         _ if now >= until => format!("over since {}", utc(until)),
-        _ => format!("until {}: credits delivered before lie in a vault, to be spent on service only", utc(until)),
+        _ => format!(
+            "until {}: credits delivered before lie in a vault, to be spent on service only",
+            utc(until)
+        ),
     };
     lines.field("Lock", &words);
 }

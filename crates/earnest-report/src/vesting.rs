@@ -55,17 +55,23 @@ pub(crate) fn calendar(raise: &Raise, now: Time, bars: u64) -> Option<Calendar> 
     }
     let schedules = &raise.offering.setup.schedules;
     let (from, is_assumed) = live_from(raise, now);
-    let length =
-        holdings.keys().map(|&(_, schedule)| schedules[usize::from(schedule)].length_secs()).max().unwrap_or(0);
+    let length = holdings
+        .keys()
+        .map(|&(_, schedule)| schedules[usize::from(schedule)].length_secs())
+        .max()
+        .unwrap_or(0);
     let end = from + u64::from(length);
     let starts = months(from, end);
-    let months_each = [1, 3, 6, 12, 24, 60].into_iter().find(|each| starts.len() as u64 <= each * bars).unwrap_or(120);
+    let months_each =
+        [1, 3, 6, 12, 24, 60].into_iter().find(|each| starts.len() as u64 <= each * bars).unwrap_or(120);
     let starts: Vec<Time> = starts.into_iter().step_by(usize::try_from(months_each).unwrap_or(120)).collect();
 
     let vested_by = |round: u8, time: Time| -> u128 {
         let elapsed = time.saturating_sub(from);
         let of_round = holdings.range((round, 0)..=(round, u8::MAX));
-        of_round.map(|(&(_, schedule), &credits)| schedules[usize::from(schedule)].vested(credits, elapsed)).sum()
+        of_round
+            .map(|(&(_, schedule), &credits)| schedules[usize::from(schedule)].vested(credits, elapsed))
+            .sum()
     };
     let rounds = u8::try_from(raise.offering.rounds.len()).unwrap_or(u8::MAX);
     let mut before: Vec<u128> = vec![0; usize::from(rounds)];

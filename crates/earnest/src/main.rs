@@ -1,9 +1,17 @@
 //! The command line of Earnest. Data goes to stdout, words to stderr; `--json` everywhere.
 
+mod check;
 mod crowd;
 mod demo;
+mod deploy;
+mod offering;
 mod output;
+mod permit;
 mod plan_file;
+mod position;
+mod session;
+mod status;
+mod treasury;
 
 use clap::{Parser, Subcommand};
 
@@ -19,12 +27,36 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(check::Init),
+    Check(check::Check),
     Demo(demo::Demo),
+    Deploy(deploy::Deploy),
+    #[command(subcommand)]
+    Permit(permit::Permit),
+    #[command(subcommand)]
+    Offering(offering::Offering),
+    #[command(subcommand)]
+    Position(position::Position),
+    #[command(subcommand)]
+    Treasury(treasury::Treasury),
+    Status(status::Status),
+    Clock(status::Clock),
+    Faucet(status::Faucet),
 }
 
 fn main() -> std::process::ExitCode {
     let result = match Cli::parse().command {
+        Command::Init(init) => init.run(),
+        Command::Check(check) => check.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Deploy(deploy) => deploy.run(),
+        Command::Permit(permit) => permit.run(),
+        Command::Offering(offering) => offering.run(),
+        Command::Position(position) => position.run(),
+        Command::Treasury(treasury) => treasury.run(),
+        Command::Status(status) => status.run(),
+        Command::Clock(clock) => clock.run(),
+        Command::Faucet(faucet) => faucet.run(),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

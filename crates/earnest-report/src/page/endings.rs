@@ -22,7 +22,8 @@ pub(super) fn section(summary: &Summary, plan: &Plan, coins: &Coins) -> String {
         "Nothing changes: this deployment has no votes, and none can be added.".to_owned(),
         "cannot happen".to_owned(),
     ]);
-    let rows: Vec<Vec<Cell>> = rows.into_iter().map(|row| row.map(Cell::words).into_iter().collect()).collect();
+    let rows: Vec<Vec<Cell>> =
+        rows.into_iter().map(|row| row.map(Cell::words).into_iter().collect()).collect();
     let text = section_opening("endings", "How it can end", "");
     let table = table("What a backer gets, ending by ending", &["If", "A backer gets", "Now"], &rows, false);
     text + &format!("<div class=\"prose\">{table}</div>\n")
@@ -71,7 +72,9 @@ fn live(summary: &Summary) -> [String; 3] {
         "Credits as they vest. From then on neither a position nor a credit turns back into cash.".to_owned(),
         match summary.live {
             Attested::Effective { .. } => "this has happened".to_owned(),
-            state if summary.refunding || summary.failed() => format!("cannot happen any more: {}", state.words()),
+            state if summary.refunding || summary.failed() => {
+                format!("cannot happen any more: {}", state.words())
+            }
             state => state.words(),
         },
     ]

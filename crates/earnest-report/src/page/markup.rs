@@ -36,7 +36,8 @@ pub(super) fn figure(short: &str, exact: &str) -> String {
 
 /// Names and what they are; the values are markup.
 pub(super) fn facts(rows: &[(&str, String)]) -> String {
-    let rows = rows.iter().map(|(name, value)| format!("<div><dt>{}</dt><dd>{value}</dd></div>\n", escape(name)));
+    let rows =
+        rows.iter().map(|(name, value)| format!("<div><dt>{}</dt><dd>{value}</dd></div>\n", escape(name)));
     format!("<dl class=\"facts\">\n{}</dl>\n", rows.collect::<String>())
 }
 
@@ -60,7 +61,9 @@ impl Cell {
     fn markup(&self) -> String {
         match self {
             Cell::Words(text) => format!("<td>{}</td>", escape(text)),
-            Cell::Figure(text, exact) if exact.is_empty() => format!("<td class=\"number\">{}</td>", escape(text)),
+            Cell::Figure(text, exact) if exact.is_empty() => {
+                format!("<td class=\"number\">{}</td>", escape(text))
+            }
             Cell::Figure(short, exact) => format!("<td class=\"number\">{}</td>", figure(short, exact)),
         }
     }

@@ -21,7 +21,7 @@ use markup::{escape, heading, paragraph, quiet};
 const STYLE: &str = include_str!("style.css");
 /// SHA-256 of the style, in base64: the page forbids itself everything else, so that even a text that slipped
 /// through unescaped could load or run nothing. A test keeps it true.
-pub const STYLE_HASH: &str = "sha256-jXtVdXB4btYYuZTmHhey1VC/ZaQsjzO8Bhu+lhvG/II=";
+pub const STYLE_HASH: &str = "sha256-qKQGPCBpVxoaILwjo/Ml+j2TXHgoLCEzhWfeGDtEjn4=";
 
 /// The page. The raise must be one of this plan, and the summary one of this raise at this time.
 pub fn html(summary: &Summary, plan: &Plan, raise: &Raise, now: Time) -> String {
@@ -90,10 +90,11 @@ fn headline(summary: &Summary, coins: &Coins) -> String {
             "In the treasury",
             coins.short_cash(treasury.held),
             coins.cash(treasury.held),
-            treasury.pots_last_months.as_ref().filter(|_| treasury.held > Cash::ZERO).map_or_else(
-                String::new,
-                |months| format!("{months} months at the tap's full speed"),
-            ),
+            treasury
+                .pots_last_months
+                .as_ref()
+                .filter(|_| treasury.held > Cash::ZERO)
+                .map_or_else(String::new, |months| format!("{months} months at the tap's full speed")),
         ),
         (
             "Drawn by the issuer",
@@ -114,8 +115,7 @@ fn headline(summary: &Summary, coins: &Coins) -> String {
         );
     }
     text += "</dl>\n";
-    text += &paragraph(&format!("Soft cap {}.", soft_cap_words(summary, coins)));
-    text
+    text + &format!("<p class=\"under-headline\">Soft cap {}.</p>\n", escape(&soft_cap_words(summary, coins)))
 }
 
 fn footer(summary: &Summary) -> String {
@@ -123,7 +123,7 @@ fn footer(summary: &Summary) -> String {
     text += &paragraph(
         "Unaudited. Not legal, tax or investment advice, and no offer to sell or to buy anything. Figures follow from \
          the state of the offering's contracts, or of a model of them, at the time above. Short figures are rounded \
-         down; exact ones show on pointing at them.",
+         down, but for a millionth; exact ones show on pointing at them.",
     );
     text += &format!("<p>Terms hash: <code>{}</code></p>\n", escape(&summary.terms_hash));
     text + "</div></footer>\n"

@@ -10,7 +10,7 @@ use crate::Summary;
 use crate::book::{AuctionBook, Level, Window, rising_start, windows};
 use crate::figure::{Coins, average, day, grouped, price, ratio, short_credits, whole_credits};
 use crate::summary::{RoundState, RoundSummary};
-use crate::text::{outcomes_words, round_words};
+use crate::text::{outcomes_words, state_and_price};
 
 /// Most steps of a demand curve.
 const CURVE_LEVELS: u16 = 120;
@@ -24,8 +24,8 @@ pub(super) fn section(summary: &Summary, raise: &Raise, coins: &Coins) -> String
     text += &overview(summary, coins);
     text += &rounds_table(summary, coins);
     for (index, round) in (0u8..).zip(&summary.rounds) {
-        text += &heading(3, &format!("round-{index}"), &format!("{}: {}", round.name, kind_words(round.kind)));
-        text += &paragraph(&round_words(round, coins));
+        text += &heading(3, &format!("round-{index}"), &round.name);
+        text += &paragraph(&format!("{}. {}", kind_words(round.kind), state_and_price(round, coins)));
         if round.bids == 0 || round.state == RoundState::Failed {
             continue;
         }
@@ -43,10 +43,10 @@ pub(super) fn section(summary: &Summary, raise: &Raise, coins: &Coins) -> String
 
 fn kind_words(kind: &str) -> &'static str {
     match kind {
-        "fixed" => "fixed price",
-        "private" => "private, fixed price",
-        "auction" => "auction at one price",
-        _ => "rising price",
+        "fixed" => "Fixed price",
+        "private" => "Private, at a fixed price",
+        "auction" => "Auction at one price",
+        _ => "Rising price",
     }
 }
 
@@ -131,9 +131,13 @@ fn rounds_table(summary: &Summary, coins: &Coins) -> String {
 fn round_facts(round: &RoundSummary, coins: &Coins) -> String {
     let cash = |cash: Cash| figure(&coins.short_cash(cash), &coins.cash(cash));
     let mut rows = vec![
+        ("Bids", grouped(&round.bids.to_string())),
         ("Cash bid", cash(round.cash_bid)),
         ("Raised", cash(round.raised_cash)),
-        ("Credits sold", figure(&coins.short_credits(round.credits_sold), &coins.whole_credits(round.credits_sold))),
+        (
+            "Credits sold",
+            figure(&coins.short_credits(round.credits_sold), &coins.whole_credits(round.credits_sold)),
+        ),
     ];
     if let Some(price) = round.clearing_price {
         rows.push(("Clearing price", figure(&coins.price(price), &price.to_string())));
@@ -147,7 +151,7 @@ fn round_facts(round: &RoundSummary, coins: &Coins) -> String {
     rows.push(("Refunds pulled", cash(round.refunds_pulled)));
     rows.push(("Refunds owed", cash(round.refunds_owed)));
     if let Some(words) = outcomes_words(&round.outcomes) {
-        rows.push(("Bids", escape(words.trim_start_matches("Bids: "))));
+        rows.push(("How bids fared", escape(&words)));
     }
     facts(&rows)
 }
@@ -157,7 +161,8 @@ fn demand(index: u8, round: &RoundSummary, book: &AuctionBook, coins: &Coins) ->
     let levels = book.levels(CURVE_LEVELS);
     let (Some(top), Some(bottom)) = (levels.first(), levels.last()) else { return String::new() };
     let verb = if book.is_final { "cleared" } else { "would clear, as bids stand," };
-    let outcome = book.price.map_or_else(String::new, |price| format!(" The round {verb} at {}.", coins.price(price)));
+    let outcome =
+        book.price.map_or_else(String::new, |price| format!(" The round {verb} at {}.", coins.price(price)));
     let description = format!(
         "Credits wanted fall from {} at {} to {} at {}. For sale are {}.{outcome}",
         short_credits(bottom.demand()),
@@ -193,7 +198,13 @@ fn demand(index: u8, round: &RoundSummary, book: &AuctionBook, coins: &Coins) ->
         plot.dot((at, supply.min(curve_at(&steps, at))));
         let (anchor, aside) = roomier_side(at);
         let words = if book.is_final { "cleared at" } else { "as bids stand" };
-        plot.words((at + aside, 1.0), 4.0, anchor, "strong", &format!("{words} {}", crate::figure::price(price)));
+        plot.words(
+            (at + aside, 1.0),
+            4.0,
+            anchor,
+            "strong",
+            &format!("{words} {}", crate::figure::price(price)),
+        );
     }
     for i in 0..=4u64 {
         let units = floor + (end - book.prices.step.max(1) - floor) * i / 4;
@@ -324,7 +335,8 @@ fn groups(windows: &[Window], most: usize) -> Vec<Group> {
     let each = windows.len().div_ceil(most);
     let all = windows.len() as f64;
     let group = |(i, group): (usize, &[Window])| {
-        let sum = |of: fn(&Window) -> Cash| Cash::from_units(group.iter().map(|window| of(window).units()).sum());
+        let sum =
+            |of: fn(&Window) -> Cash| Cash::from_units(group.iter().map(|window| of(window).units()).sum());
         Group {
             from: (i * each) as f64 / all,
             to: (i * each + group.len()) as f64 / all,

@@ -13,6 +13,7 @@ use super::section_opening;
 use crate::Summary;
 use crate::figure::{Coins, day};
 use crate::summary::{Attested, projected, tap_start};
+use crate::text::tap_speed;
 
 /// Points of a curve over time.
 const SAMPLES: u64 = 160;
@@ -34,16 +35,10 @@ fn speed(summary: &Summary, raise: &Raise, coins: &Coins) -> String {
         return "The tap is shut: the deadline has passed without a live service. Positions take back what the pots hold."
             .to_owned();
     }
-    let per_sec = summary.treasury.tap_per_sec;
-    let a_day = coins.about_cash(u128::from(per_sec.units()) * u128::from(DAY_SECS));
-    let start = match tap_start(raise) {
-        None => "from the day the service is live".to_owned(),
-        Some(start) => format!("counting from {}", utc(start)),
-    };
     format!(
-        "The tap passes at most {} a second, about {a_day} a day, {start}, up to the highest ceiling in effect. \
-         An attestation raises the ceiling and pays nothing by itself.",
-        coins.cash(per_sec)
+        "The tap passes {}, up to the highest ceiling in effect. An attestation raises the ceiling and pays nothing \
+         by itself.",
+        tap_speed(summary, raise, coins)
     )
 }
 
@@ -86,14 +81,16 @@ fn tap_chart(summary: &Summary, raise: &Raise, now: Time, coins: &Coins) -> Stri
         0 => now.max(start),
         at => at,
     };
-    let in_effect = (0u8..).zip(&setup.ceilings).map(|(subject, _)| (subject, raise.offering.attestation(subject)));
+    let in_effect =
+        (0u8..).zip(&setup.ceilings).map(|(subject, _)| (subject, raise.offering.attestation(subject)));
     let mut attested: Vec<(u8, Time)> =
         in_effect.map(|(subject, attestation)| (subject, attestation.effective_at)).collect();
     // A tap that may run before live is drawn as things are, one that waits for live as if that were now.
     if is_assumed {
         attested[usize::from(LIVE)].1 = live;
     }
-    let at_most: Vec<(u8, Time)> = attested.iter().map(|&(subject, at)| (subject, if at == 0 { live } else { at })).collect();
+    let at_most: Vec<(u8, Time)> =
+        attested.iter().map(|&(subject, at)| (subject, if at == 0 { live } else { at })).collect();
     let curve = |attested: &[(u8, Time)]| -> Vec<(f64, f64)> {
         let offering = projected(raise, attested);
         let at = |i| from + (to - from) * i / SAMPLES;
@@ -118,13 +115,22 @@ fn tap_chart(summary: &Summary, raise: &Raise, now: Time, coins: &Coins) -> Stri
     if deadline <= 1.0 && summary.deadline >= from {
         plot.line((deadline, 0.0), (deadline, 1.0), "dash");
         let (anchor, aside) = roomier_side(deadline);
-        plot.words((deadline + aside, 0.0), -8.0, anchor, "", &format!("deadline {}", day(summary.deadline)));
+        plot.words(
+            (deadline + aside, 0.0),
+            -8.0,
+            anchor,
+            "",
+            &format!("deadline for live {}", day(summary.deadline)),
+        );
     }
-    let drawn = (x(now), y.part(summary.treasury.tap_paid.units().into()));
-    plot.dot(drawn);
-    let (anchor, aside) = roomier_side(drawn.0);
-    let words = format!("drawn by now: {}", coins.short_cash(summary.treasury.tap_paid));
-    plot.words((drawn.0 + aside, drawn.1), -10.0, anchor, "strong", &words);
+    if summary.treasury.tap_paid > Cash::ZERO {
+        let drawn = (x(now), y.part(summary.treasury.tap_paid.units().into()));
+        plot.dot(drawn);
+        let (anchor, aside) = roomier_side(drawn.0);
+        let words = format!("drawn by now: {}", coins.short_cash(summary.treasury.tap_paid));
+        // Below the dot: the curve is never under what was drawn.
+        plot.words((drawn.0 + aside, drawn.1), 16.0, anchor, "strong", &words);
+    }
     plot.label_x(0.0, Anchor::Start, false, &day(from));
     plot.label_x(0.5, Anchor::Middle, true, &day(from.midpoint(to)));
     plot.label_x(1.0, Anchor::End, false, &day(to));
@@ -166,7 +172,11 @@ fn pots(summary: &Summary, coins: &Coins) -> String {
         .iter()
         .map(|pot| vec![Cell::words(&pot.round), cash(pot.cash), cash(pot.refunded)])
         .collect();
-    rows.push(vec![Cell::words("Circulating: behind delivered credits"), cash(treasury.circulating), Cell::figure("")]);
+    rows.push(vec![
+        Cell::words("Circulating: behind delivered credits"),
+        cash(treasury.circulating),
+        Cell::figure(""),
+    ]);
     let refunded = Cash::from_units(treasury.pots.iter().map(|pot| pot.refunded.units()).sum());
     rows.push(vec![Cell::words("All"), cash(treasury.held), cash(refunded)]);
     table("Pots of the treasury", &["Pot", "Holds#", "Paid back#"], &rows, true)
@@ -181,7 +191,8 @@ fn ceilings(summary: &Summary, plan: &Plan, coins: &Coins) -> String {
         Cell::words(summary.live.words()),
     ]];
     rows.extend(summary.milestones.iter().map(|milestone| {
-        let once_live = if milestone.counts_only_once_live { " Counts only once the service is live." } else { "" };
+        let once_live =
+            if milestone.counts_only_once_live { " Counts only once the service is live." } else { "" };
         vec![
             Cell::words(&milestone.name),
             Cell::words(format!("{}{once_live}", milestone.statement)),
@@ -189,5 +200,6 @@ fn ceilings(summary: &Summary, plan: &Plan, coins: &Coins) -> String {
             Cell::words(milestone.state.words()),
         ]
     }));
-    table("What raises the ceiling", &["Milestone", "What must be true", "Ceiling#", "State"], &rows, false)
+    let titles = ["Milestone", "What must be true", "Ceiling#", "State"];
+    format!("<div class=\"milestones\">{}</div>\n", table("What raises the ceiling", &titles, &rows, false))
 }

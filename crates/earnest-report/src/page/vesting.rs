@@ -6,7 +6,7 @@ use earnest_core::plan::date::utc;
 use earnest_core::raise::Raise;
 
 use super::markup::{Cell, details, escape, facts, figure, paragraph, table};
-use super::plot::{Anchor, Plot, Scale};
+use super::plot::{Anchor, Plot, Scale, roomier_side};
 use super::rounds::chart;
 use super::section_opening;
 use crate::Summary;
@@ -15,6 +15,8 @@ use crate::vesting::{Calendar, calendar};
 
 /// Most bars.
 const BARS: u64 = 60;
+/// Part of the width at the left that is kept for labels: bars would hide them.
+const GUTTER: f64 = 0.09;
 
 pub(super) fn section(summary: &Summary, raise: &Raise, now: Time, coins: &Coins) -> String {
     let mut text = section_opening("vesting", "When credits vest", "");
@@ -34,7 +36,7 @@ pub(super) fn section(summary: &Summary, raise: &Raise, now: Time, coins: &Coins
         false => format!("Credits vest from {}, when the service is live.", utc(calendar.from)),
     });
     text += &coverage(summary, coins);
-    text += &bars(summary, &calendar, coins);
+    text += &bars(summary, &calendar, now, coins);
     text + &calendar_table(summary, &calendar, coins)
 }
 
@@ -58,7 +60,7 @@ fn coverage(summary: &Summary, coins: &Coins) -> String {
     facts(&rows)
 }
 
-fn bars(summary: &Summary, calendar: &Calendar, coins: &Coins) -> String {
+fn bars(summary: &Summary, calendar: &Calendar, now: Time, coins: &Coins) -> String {
     let stretches = &calendar.stretches;
     let most = stretches.iter().max_by_key(|stretch| stretch.total()).expect("a calendar has a month");
     let description = format!(
@@ -71,20 +73,34 @@ fn bars(summary: &Summary, calendar: &Calendar, coins: &Coins) -> String {
     let mut plot = Plot::new("calendar", "Credits vesting over time, by round", &description, 240.0);
     let y = Scale::up_to(most.total().units());
     plot.scale_y(&y, |units| short_credits(Credits::from_units(units)));
-    let width = 1.0 / stretches.len() as f64;
+    let width = (1.0 - GUTTER) / stretches.len() as f64;
     for (i, stretch) in stretches.iter().enumerate() {
-        let (left, mut low) = (i as f64 * width, 0.0);
-        for (round, credits) in stretch.by_round.iter().enumerate().filter(|(_, credits)| credits.units() > 0) {
+        let (left, mut low) = (GUTTER + i as f64 * width, 0.0);
+        for (round, credits) in stretch.by_round.iter().enumerate().filter(|(_, credits)| credits.units() > 0)
+        {
             let high = low + y.part(credits.units());
             plot.bar((left + width * 0.1, low), (left + width * 0.9, high), &format!("fill-{}", round % 8));
             low = high;
         }
     }
+    if let Some(at) = today(calendar, now) {
+        let x = GUTTER + at * (1.0 - GUTTER);
+        plot.line((x, 0.0), (x, 1.0), "dash");
+        let (anchor, aside) = roomier_side(x);
+        plot.words((x + aside, 1.0), -4.0, anchor, "", &format!("today, {}", day(now)));
+    }
     let last = stretches.len() - 1;
-    for (quarter, anchor) in [Anchor::Start, Anchor::Middle, Anchor::Middle, Anchor::Middle, Anchor::End].iter().enumerate() {
+    for (quarter, anchor) in
+        [Anchor::Start, Anchor::Middle, Anchor::Middle, Anchor::Middle, Anchor::End].iter().enumerate()
+    {
         let i = last * quarter / 4;
         if quarter == 0 || last >= 4 {
-            let x = if quarter == 4 { 1.0 } else { (i as f64 + if quarter == 0 { 0.0 } else { 0.5 }) * width };
+            let bar = match quarter {
+                0 => 0.0,
+                4 => 1.0,
+                _ => 0.5,
+            };
+            let x = GUTTER + (i as f64 + bar) * width;
             plot.label_x(x, *anchor, quarter % 2 == 1, &day(stretches[i].from)[..7]);
         }
     }
@@ -93,6 +109,18 @@ fn bars(summary: &Summary, calendar: &Calendar, coins: &Coins) -> String {
         months => format!("Credits that vest in each {months} calendar months"),
     };
     chart(&caption, plot) + &legend(summary, calendar)
+}
+
+/// Where in the row of bars a time lies, if the service is live and the time is within the calendar.
+fn today(calendar: &Calendar, now: Time) -> Option<f64> {
+    if calendar.is_assumed {
+        return None;
+    }
+    let starts: Vec<Time> = calendar.stretches.iter().map(|stretch| stretch.from).collect();
+    let at = starts.partition_point(|&start| start <= now).checked_sub(1)?;
+    // The last bar has no next one to measure by.
+    let length = starts.get(at + 1)? - starts[at];
+    Some((at as f64 + (now - starts[at]) as f64 / length as f64) / starts.len() as f64)
 }
 
 fn legend(summary: &Summary, calendar: &Calendar) -> String {

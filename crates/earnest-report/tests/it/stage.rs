@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use earnest_core::bid::BidId;
 use earnest_core::money::{CASH_MAX, Cash};
-use earnest_core::offering::Order;
+use earnest_core::offering::{Order, Sale};
 use earnest_core::permit::PurchasePermit;
 use earnest_core::plan::{Plan, Time};
 use earnest_core::raise::{Call, Holder, Raise};
@@ -47,8 +47,8 @@ impl Stage {
         Stage::new(include_str!("../../../../examples/plans/openai-2018.toml"))
     }
 
-    pub(crate) fn quickstart() -> Stage {
-        Stage::new(QUICKSTART)
+    pub(crate) fn small() -> Stage {
+        Stage::new(SMALL_PLAN)
     }
 
     pub(crate) fn apply(&mut self, caller: Address, call: Call) {
@@ -85,10 +85,19 @@ impl Stage {
         };
         let order =
             Order { permit, signed_by: Some(ATTESTER), cash, tick: terms.tick, schedule: terms.schedule };
-        let before: Vec<BidId> = self.raise.offering.bids.keys().copied().collect();
         self.apply(wallet, Call::Bid(order));
-        let is_new = |id: &&BidId| id.window != BidId::TOTAL && before.binary_search(id).is_err();
-        *self.raise.offering.bids.keys().find(is_new).expect("a new bid")
+        BidId { round, window: self.window(round), entity }
+    }
+
+    /// The window of a rising round, 0 in any other.
+    fn window(&self, round: u8) -> u16 {
+        match self.raise.offering.setup.rounds[usize::from(round)].sale {
+            Sale::Rising { window_secs, .. } => {
+                let since = self.now - self.raise.offering.rounds[usize::from(round)].open;
+                u16::try_from(since / window_secs).unwrap()
+            }
+            _ => 0,
+        }
     }
 
     /// Clears a round as soon as it may be.
@@ -154,7 +163,9 @@ pub(crate) fn wallet(entity: u64) -> Address {
 /// settled and swept.
 pub(crate) fn cleared(backers: u64) -> Stage {
     let mut stage = Stage::openai();
-    for (entity, whole) in [(1, 500_000_000), (2, 500_000_000), (3, 500_000_000), (4, 500_000_000), (5, 400_000_000)] {
+    for (entity, whole) in
+        [(1, 500_000_000), (2, 500_000_000), (3, 500_000_000), (4, 500_000_000), (5, 400_000_000)]
+    {
         stage.bid(0, entity, whole, Terms { schedule: 2, lock_class: 1, ..Terms::default() });
     }
     stage.clear(0);
@@ -166,7 +177,12 @@ pub(crate) fn cleared(backers: u64) -> Stage {
         stage.now = opens;
         for i in 0..3 {
             let whole = 20_000_000 + random(window * 3 + i) % 60_000_000;
-            stage.bid(2, 50_000 + window * 3 + i, whole, Terms { schedule: u8::from(i == 0), ..Terms::default() });
+            stage.bid(
+                2,
+                50_000 + window * 3 + i,
+                whole,
+                Terms { schedule: u8::from(i == 0), ..Terms::default() },
+            );
         }
     }
     stage.clear(2);
@@ -197,4 +213,4 @@ fn random(seed: u64) -> u64 {
 }
 
 /// A small plan of its own, so that an edit of the examples does not move these tests.
-pub(crate) const QUICKSTART: &str = include_str!("small-plan.toml");
+pub(crate) const SMALL_PLAN: &str = include_str!("small-plan.toml");
