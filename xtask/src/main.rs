@@ -1,2 +1,193 @@
-//! Automation.
-fn main() {}
+//! The kitchen behind `justfile` and `.ci/run`: what needs more than cargo alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use serde_json::{Map, Value};
+
+/// Builds, checks and measures Earnest.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing from npm, then run every check and test.
+    Test,
+    /// Compile the contracts with npm's solc into contracts/artifacts.
+    Contracts {
+        /// Change nothing; fail if the artifacts are not what the sources give.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure gas on the embedded EVM.
+    Gas {
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+        /// Fail where a figure differs from bench/gas.json or exceeds its bar.
+        #[arg(long)]
+        check: bool,
+        /// Write the figures to bench/gas.json.
+        #[arg(long, conflicts_with = "check")]
+        save: bool,
+    },
+    /// Run lockstep stories of model and contracts.
+    Lockstep {
+        /// How many.
+        #[arg(default_value_t = 300)]
+        stories: u64,
+    },
+    /// Measure speed: clearing and allocating a million bids.
+    Bench {
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().task {
+        Task::Test => test(),
+        Task::Contracts { check } => contracts(check),
+        Task::Gas { json, check, save } => gas(json, check, save),
+        Task::Lockstep { stories } => {
+            let test =
+                ["test", "--release", "-p", "earnest-chain", "--test", "it", "lockstep", "--", "--nocapture"];
+            run(cargo(&test).env("EARNEST_STORIES", stories.to_string()))
+        }
+        Task::Bench { json } => {
+            let mut args = vec!["run", "--quiet", "--release", "-p", "earnest-core", "--example", "clearing"];
+            if json {
+                args.extend(["--", "--json"]);
+            }
+            run(&mut cargo(&args))
+        }
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().with_context(|| format!("cannot start {shown}"))?;
+    if status.success() { Ok(()) } else { bail!("failed: {shown}") }
+}
+
+/// Node's packages as contracts/package-lock.json has them: solc, OpenZeppelin, anvil.
+fn node_modules() -> Result<PathBuf> {
+    let folder = root().join("contracts");
+    let installed = folder.join("node_modules/.package-lock.json");
+    let age = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    if age(&installed) < age(&folder.join("package-lock.json")) {
+        run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+            .context("npm is needed to compile the contracts: install Node.js 20 or later")?;
+    }
+    Ok(folder.join("node_modules"))
+}
+
+fn contracts(check: bool) -> Result<()> {
+    node_modules()?;
+    let folder = root().join("contracts");
+    let fresh = if check { root().join("target/artifacts") } else { folder.join("artifacts") };
+    run(Command::new("node").arg("compile.mjs").arg(&fresh).current_dir(&folder))?;
+    if !check {
+        return Ok(());
+    }
+    let files = |folder: &Path| -> Result<Vec<(String, Vec<u8>)>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().context("a file")?.to_string_lossy().into_owned();
+            files.push((name, std::fs::read(&path)?));
+        }
+        files.sort();
+        Ok(files)
+    };
+    if files(&fresh)? != files(&folder.join("artifacts"))? {
+        bail!("contracts/artifacts is stale\n  hint: cargo xtask contracts, and commit what it changes");
+    }
+    println!("contracts/artifacts is fresh");
+    Ok(())
+}
+
+/// What the figures may be at most.
+const GAS_BARS: &[(&str, u64)] = &[
+    ("bid_existing_tick", 90_000),
+    ("bid_new_tick", 110_000),
+    ("raise_bid", 75_000),
+    ("clear_per_tick", 3_500),
+    ("clear_full_book", 15_000_000),
+    ("settle_winner", 65_000),
+    ("settle_marginal", 80_000),
+    ("settle_loser", 45_000),
+    ("deliver", 90_000),
+    ("deliver_first_locked", 190_000),
+];
+
+fn gas(json: bool, check: bool, save: bool) -> Result<()> {
+    let example = ["run", "--quiet", "--release", "-p", "earnest-chain", "--example", "gas"];
+    let output = cargo(&example).stderr(std::process::Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the gas bench failed");
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let figures: Map<String, Value> = serde_json::from_str(&text)?;
+    let file = root().join("bench/gas.json");
+    if json {
+        print!("{text}");
+    } else {
+        for (name, gas) in &figures {
+            let bar = GAS_BARS.iter().find(|(bar, _)| bar == name);
+            println!(
+                "{name:26} {:>12}  {}",
+                gas.to_string(),
+                bar.map_or(String::new(), |(_, most)| format!("≤ {most}"))
+            );
+        }
+    }
+    if save {
+        std::fs::create_dir_all(root().join("bench"))?;
+        std::fs::write(&file, &text)?;
+    }
+    if check {
+        let saved: Map<String, Value> = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+        if saved != figures {
+            bail!(
+                "gas differs from bench/gas.json\n  hint: cargo xtask gas --save, and say why in the commit"
+            );
+        }
+        for (name, most) in GAS_BARS {
+            let gas = figures
+                .get(*name)
+                .and_then(Value::as_u64)
+                .with_context(|| format!("no figure for {name}"))?;
+            if gas > *most {
+                bail!("{name} takes {gas} gas, and the bar is {most}");
+            }
+        }
+        println!("gas is as in bench/gas.json, and under every bar");
+    }
+    Ok(())
+}
+
+fn test() -> Result<()> {
+    let anvil = node_modules()?.join(".bin/anvil");
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    contracts(true)?;
+    run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(cargo(&["test", "--release", "--workspace"]).env("EARNEST_ANVIL", anvil))?;
+    gas(false, true, false)
+}

@@ -56,9 +56,13 @@ fn offer_1(raise: &Raise) -> Result<(), Broken> {
             delivered += position.delivered;
             paid += position.paid;
         }
-        must("OFFER-1", credits <= round.sold, || format!("positions of round {index} are {credits} of {}", round.sold))?;
+        must("OFFER-1", credits <= round.sold, || {
+            format!("positions of round {index} are {credits} of {}", round.sold)
+        })?;
         must("OFFER-1", delivered == round.delivered, || format!("round {index} delivered {delivered}"))?;
-        must("OFFER-1", paid <= round.proceeds, || format!("positions paid {paid}, proceeds {}", round.proceeds))?;
+        must("OFFER-1", paid <= round.proceeds, || {
+            format!("positions paid {paid}, proceeds {}", round.proceeds)
+        })?;
     }
     Ok(())
 }
@@ -103,9 +107,11 @@ fn offer_3_and_4(offering: &Offering) -> Result<(), Broken> {
                 continue;
             }
             let (share, _) = offering.outcome(id);
-            must("OFFER-3", share.paid + share.back <= bid.cash && share.paid + share.back + 1 >= bid.cash, || {
-                format!("{id:?} of {} pays {} and gets {} back", bid.cash, share.paid, share.back)
-            })?;
+            must(
+                "OFFER-3",
+                share.paid + share.back <= bid.cash && share.paid + share.back + 1 >= bid.cash,
+                || format!("{id:?} of {} pays {} and gets {} back", bid.cash, share.paid, share.back),
+            )?;
             if let Sale::Auction { prices, .. } = setup.sale {
                 // What is paid buys at least its weight's worth at the limit, but for one unit of cash and of credits.
                 let weight = offering.weight(share.paid.saturating_sub(1), bid.schedule).saturating_sub(1);
@@ -125,9 +131,11 @@ fn offer_3_and_4(offering: &Offering) -> Result<(), Broken> {
             if bucket.weight > 0 && share.paid > 0 {
                 let part = |cash| bucket.share(cash, offering.weight(cash, bid.schedule));
                 let (a, b) = (part(half), part(bid.cash - half));
-                must("OFFER-4", a.credits + b.credits <= share.credits && a.back + b.back <= share.back, || {
-                    format!("{id:?} would gain by splitting")
-                })?;
+                must(
+                    "OFFER-4",
+                    a.credits + b.credits <= share.credits && a.back + b.back <= share.back,
+                    || format!("{id:?} would gain by splitting"),
+                )?;
             }
         }
     }
@@ -142,7 +150,9 @@ fn hold_1(raise: &Raise) -> Result<(), Broken> {
     let swept: u64 = offering.rounds.iter().map(|round| round.swept).sum();
     must("HOLD-1", all == swept, || format!("pots, tap and refunds are {all}, swept {swept}"))?;
     let balance = raise.cash.of(Holder::Treasury);
-    must("HOLD-1", balance == u128::from(held), || format!("the treasury has {balance}, its pots say {held}"))?;
+    must("HOLD-1", balance == u128::from(held), || {
+        format!("the treasury has {balance}, its pots say {held}")
+    })?;
     let ceilings = treasury.setup.ceilings.iter().map(|&(cash, _)| cash);
     let most = ceilings.chain([treasury.setup.ceiling_at_start]).max().unwrap_or(0);
     must("HOLD-1", treasury.tap_paid <= most, || format!("the tap paid {} of {most}", treasury.tap_paid))?;

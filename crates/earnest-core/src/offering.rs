@@ -432,7 +432,9 @@ impl Offering {
 
     /// The soft cap was missed.
     pub fn failed(&self, now: Time) -> bool {
-        self.setup.soft_cap != 0 && now >= self.setup.soft_cap_date && self.total_proceeds < self.setup.soft_cap
+        self.setup.soft_cap != 0
+            && now >= self.setup.soft_cap_date
+            && self.total_proceeds < self.setup.soft_cap
     }
 
     /// First second at which a round may be cleared: a whole day more than its cooling-off, which ends with a day.
@@ -580,8 +582,7 @@ impl Offering {
             lock_class: permit.lock_class,
             day: u16::try_from((now - self.origin) / DAY).expect("eleven years of days"),
         };
-        let (weight, old_weight) =
-            (self.weight(bid.cash, bid.schedule), self.weight(old.cash, bid.schedule));
+        let (weight, old_weight) = (self.weight(bid.cash, bid.schedule), self.weight(old.cash, bid.schedule));
         let mut bucket = self.bucket(index, place);
         let mut left = None;
         let auction = matches!(setup.sale, Sale::Auction { .. });
@@ -693,7 +694,11 @@ impl Offering {
             total = Some(Bid { wallet: caller, cash: in_round, ..Bid::default() });
         }
         if in_round < permit.min_cash || in_round > permit.max_cash || in_round > CASH_MAX {
-            return Err(Error::OutsideLimits { cash: in_round, least: permit.min_cash, most: permit.max_cash });
+            return Err(Error::OutsideLimits {
+                cash: in_round,
+                least: permit.min_cash,
+                most: permit.max_cash,
+            });
         }
         if permit.max_total < CASH_MAX {
             let mut overall = in_round;
@@ -819,7 +824,8 @@ impl Offering {
         let mut walk = Walk { cash: round.cash_above, weight: round.weight_above };
         let mut below = if round.status == Status::Open { ticks } else { round.cursor };
         for _ in 0..steps {
-            let next = self.occupied.range((index, 0)..(index, below)).next_back().map(|((_, tick), ())| *tick);
+            let next =
+                self.occupied.range((index, 0)..(index, below)).next_back().map(|((_, tick), ())| *tick);
             let cleared = match next {
                 None => Some(walk.finish(prices)),
                 Some(tick) => {
@@ -859,7 +865,8 @@ impl Offering {
         ladder: &Ladder,
         steps: u64,
     ) {
-        let Round { cursor: mut window, weight_above: mut x, mut sold, mut proceeds, .. } = *self.round(index);
+        let Round { cursor: mut window, weight_above: mut x, mut sold, mut proceeds, .. } =
+            *self.round(index);
         let mut left = steps;
         while left > 0 && window < windows {
             let mut bucket = self.bucket(index, window);
@@ -1089,8 +1096,7 @@ impl Offering {
             let (share, _) = self.outcome(id);
             Position { credits: share.credits, delivered: 0, paid: share.paid }
         };
-        let vested =
-            self.setup.schedules[usize::from(bid.schedule)].vested(position.credits, now - live_at);
+        let vested = self.setup.schedules[usize::from(bid.schedule)].vested(position.credits, now - live_at);
         let credits = vested - position.delivered;
         if credits == 0 {
             return Err(Error::NothingToDeliver(id));

@@ -96,7 +96,9 @@ impl Refused {
     /// The contract's name of the error.
     pub fn name(&self) -> String {
         let text = match self {
-            Refused::Offering(error) | Refused::Treasury(TreasuryError::Consent(error)) => format!("{error:?}"),
+            Refused::Offering(error) | Refused::Treasury(TreasuryError::Consent(error)) => {
+                format!("{error:?}")
+            }
             Refused::Treasury(error) => format!("{error:?}"),
             Refused::Locked(_) => "Locked".into(),
         };
@@ -194,7 +196,13 @@ impl Raise {
         Ok(())
     }
 
-    fn deliver(&mut self, now: Time, caller: Address, id: BidId, consent: Option<Consent>) -> Result<(), Refused> {
+    fn deliver(
+        &mut self,
+        now: Time,
+        caller: Address,
+        id: BidId,
+        consent: Option<Consent>,
+    ) -> Result<(), Refused> {
         let (credits, locked) = self.offering.deliver(now, caller, id, consent)?;
         let wallet = self.offering.bid(id).wallet;
         self.credits.mint(if locked { Holder::Vault(id) } else { Holder::Account(wallet) }, credits);

@@ -75,8 +75,10 @@ fn round_setup(plan: &Plan, round: &RoundPlan) -> Result<RoundSetup, LadderError
             ticks: auction.ticks,
         },
         RoundKind::Rising(rising) => {
-            let follows = rising.follows.as_ref().and_then(|name| plan.rounds.iter().position(|r| r.name == *name));
-            let followed_most = follows.map_or(Cash::ZERO, |index| plan.rounds[index].most_cash().unwrap_or_default());
+            let follows =
+                rising.follows.as_ref().and_then(|name| plan.rounds.iter().position(|r| r.name == *name));
+            let followed_most =
+                follows.map_or(Cash::ZERO, |index| plan.rounds[index].most_cash().unwrap_or_default());
             Sale::Rising {
                 window_secs: rising.window_secs.into(),
                 windows: u16::try_from(round.windows()).expect("a checked plan has at most 4,000 windows"),

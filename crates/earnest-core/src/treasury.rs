@@ -106,7 +106,8 @@ impl Treasury {
             if round.delivered == pot.delivered {
                 continue;
             }
-            let part = mul_div(u128::from(pot.cash), round.delivered - pot.delivered, round.sold - pot.delivered);
+            let part =
+                mul_div(u128::from(pot.cash), round.delivered - pot.delivered, round.sold - pot.delivered);
             let part = u64::try_from(part).expect("at most the pot");
             pot.delivered = round.delivered;
             pot.cash -= part;

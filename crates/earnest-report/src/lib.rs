@@ -10,5 +10,6 @@ mod position;
 pub mod summary;
 pub mod text;
 mod vesting;
+mod words;
 
 pub use summary::Summary;

@@ -13,7 +13,7 @@ use earnest_core::plan::date::utc;
 use earnest_report::{page, summary::Summary, text};
 
 use crate::output::{Done, cash, seconds};
-use crate::session::{Where, address, dev_key};
+use crate::session::{Where, Who, address, dev_key};
 
 /// Rounds, prices, the order book, the treasury.
 #[derive(Args)]
@@ -88,6 +88,8 @@ pub struct Faucet {
     cash: Cash,
     #[command(flatten)]
     at: Where,
+    #[command(flatten)]
+    who: Who,
 }
 
 impl Faucet {
@@ -98,7 +100,11 @@ impl Faucet {
             bail!("this deployment raises a real coin: there is no play money");
         }
         let call = DevCash::mintCall { to: self.to, units: U256::from(self.cash.units()) };
-        let receipt = session.chain.send(&dev_key("deployer"), session.record.contracts.cash, &call)?;
+        let key = match session.chain {
+            Chain::Embedded(_) => dev_key("deployer"),
+            Chain::Rpc(_) => self.who.key(&session.chain)?,
+        };
+        let receipt = session.chain.send(&key, session.record.contracts.cash, &call)?;
         Done::of(&receipt).print(false)
     }
 }

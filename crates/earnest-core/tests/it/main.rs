@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use earnest_core::plan::Plan;
 
 mod bad_plans;
+mod history;
 mod mutations;
 mod plans;
 mod terms;

@@ -5,8 +5,7 @@ use earnest_core::plan::Plan;
 use earnest_core::plan::date::{duration, utc};
 use earnest_core::plan::explain::most_before_live;
 
-use super::markup::{Cell, table};
-use super::section_opening;
+use super::markup::{Cell, heading, table};
 use crate::Summary;
 use crate::figure::Coins;
 use crate::summary::{Attested, SoftCapState};
@@ -24,7 +23,7 @@ pub(super) fn section(summary: &Summary, plan: &Plan, coins: &Coins) -> String {
     ]);
     let rows: Vec<Vec<Cell>> =
         rows.into_iter().map(|row| row.map(Cell::words).into_iter().collect()).collect();
-    let text = section_opening("endings", "How it can end", "");
+    let text = heading(2, "endings", "How it can end");
     let table = table("What a backer gets, ending by ending", &["If", "A backer gets", "Now"], &rows, false);
     text + &format!("<div class=\"prose\">{table}</div>\n")
 }
@@ -87,6 +86,7 @@ fn never_live(summary: &Summary, plan: &Plan, coins: &Coins) -> [String; 3] {
     };
     let now = match (summary.live, summary.deadline.checked_sub(summary.as_of)) {
         (Attested::Effective { .. }, _) => "cannot happen any more".to_owned(),
+        _ if summary.failed() => "does not matter any more".to_owned(),
         _ if summary.refunding => "this has happened".to_owned(),
         (_, Some(secs)) => format!("{} left", duration(secs / 86_400 * 86_400)),
         (_, None) => "open".to_owned(),

@@ -25,10 +25,6 @@ pub(super) fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
 
-pub(super) fn quiet(text: &str) -> String {
-    format!("<p class=\"quiet\">{}</p>\n", escape(text))
-}
-
 /// A short figure whose exact one shows on pointing at it.
 pub(super) fn figure(short: &str, exact: &str) -> String {
     format!("<span title=\"{}\">{}</span>", escape(exact), escape(short))

@@ -15,8 +15,8 @@ use earnest_core::raise::Raise;
 
 use crate::Summary;
 use crate::figure::{Coins, count, percent};
-use crate::text::soft_cap_words;
-use markup::{escape, heading, paragraph, quiet};
+use crate::words::soft_cap_words;
+use markup::{escape, paragraph};
 
 const STYLE: &str = include_str!("style.css");
 /// SHA-256 of the style, in base64: the page forbids itself everything else, so that even a text that slipped
@@ -129,12 +129,7 @@ fn footer(summary: &Summary) -> String {
     text + "</div></footer>\n"
 }
 
-/// A section's heading, and what to say first.
-fn section_opening(id: &str, title: &str, words: &str) -> String {
-    heading(2, id, title) + &if words.is_empty() { String::new() } else { quiet(words) }
-}
-
 /// With one full stop at the end and a capital at the start.
 fn sentence(text: &str) -> String {
-    format!("{}.", crate::text::capital(text.trim_end_matches('.')))
+    format!("{}.", crate::words::capital(text.trim_end_matches('.')))
 }

@@ -12,7 +12,10 @@ const TOP: f64 = 26.0;
 /// Room below for the scale.
 const BOTTOM: f64 = 26.0;
 
-/// A chart in the making. Coordinates are parts of the box, from 0 to 1: x from the left, y from the bottom.
+/// Parts of the box, from 0 to 1: x from the left, y from the bottom.
+pub(super) type Point = (f64, f64);
+
+/// A chart in the making.
 pub(super) struct Plot {
     id: String,
     title: String,
@@ -61,7 +64,7 @@ impl Plot {
     }
 
     /// A straight line.
-    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
+    pub(super) fn line(&mut self, from: Point, to: Point, class: &str) {
         let (from, to) = (self.at(from), self.at(to));
         let _ = writeln!(
             self.shapes,
@@ -74,7 +77,7 @@ impl Plot {
     }
 
     /// A line through points; where `is_area`, closed along the bottom.
-    pub(super) fn path(&mut self, points: &[(f64, f64)], class: &str, is_area: bool) {
+    pub(super) fn path(&mut self, points: &[Point], class: &str, is_area: bool) {
         let Some((&first, &last)) = points.first().zip(points.last()) else { return };
         let mut path = String::new();
         for (i, &point) in points.iter().enumerate() {
@@ -96,7 +99,7 @@ impl Plot {
     }
 
     /// A bar from one corner to the opposite one.
-    pub(super) fn bar(&mut self, low: (f64, f64), high: (f64, f64), class: &str) {
+    pub(super) fn bar(&mut self, low: Point, high: Point, class: &str) {
         let (low, high) = (self.at(low), self.at(high));
         let _ = writeln!(
             self.shapes,
@@ -109,7 +112,7 @@ impl Plot {
     }
 
     /// A dot that keeps its shape.
-    pub(super) fn dot(&mut self, at: (f64, f64)) {
+    pub(super) fn dot(&mut self, at: Point) {
         let (x, y) = (at.0 * 100.0, self.at(at).1 + TOP);
         let _ = writeln!(
             self.words,
@@ -120,7 +123,7 @@ impl Plot {
     }
 
     /// Words at a point, moved down by so many pixels.
-    pub(super) fn words(&mut self, at: (f64, f64), down: f64, anchor: Anchor, class: &str, text: &str) {
+    pub(super) fn words(&mut self, at: Point, down: f64, anchor: Anchor, class: &str, text: &str) {
         let (x, y) = (at.0 * 100.0, self.at(at).1 + TOP + down);
         let anchor = match anchor {
             Anchor::Start => "",
@@ -149,7 +152,7 @@ impl Plot {
         )
     }
 
-    fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
+    fn at(&self, (x, y): Point) -> (f64, f64) {
         (x * WIDE, (1.0 - y) * self.height)
     }
 }

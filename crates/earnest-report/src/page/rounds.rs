@@ -4,13 +4,12 @@ use earnest_core::money::{Cash, Credits, Price};
 use earnest_core::raise::Raise;
 
 use super::markup::{Cell, details, escape, facts, figure, heading, paragraph, table};
-use super::plot::{Anchor, Plot, Scale, roomier_side};
-use super::section_opening;
+use super::plot::{Anchor, Plot, Point, Scale, roomier_side};
 use crate::Summary;
 use crate::book::{AuctionBook, Level, Window, rising_start, windows};
 use crate::figure::{Coins, average, day, grouped, price, ratio, short_credits, whole_credits};
 use crate::summary::{RoundState, RoundSummary};
-use crate::text::{outcomes_words, state_and_price};
+use crate::words::{outcomes_words, state_and_price};
 
 /// Most steps of a demand curve.
 const CURVE_LEVELS: u16 = 120;
@@ -20,7 +19,7 @@ const TABLE_ROWS: u16 = 24;
 const WINDOW_GROUPS: usize = 120;
 
 pub(super) fn section(summary: &Summary, raise: &Raise, coins: &Coins) -> String {
-    let mut text = section_opening("rounds", "Rounds", "");
+    let mut text = heading(2, "rounds", "Rounds");
     text += &overview(summary, coins);
     text += &rounds_table(summary, coins);
     for (index, round) in (0u8..).zip(&summary.rounds) {
@@ -225,7 +224,7 @@ fn demand(index: u8, round: &RoundSummary, book: &AuctionBook, coins: &Coins) ->
 }
 
 /// Corners of the demand curve from the floor to the right, where it falls to nothing.
-fn curve_steps(levels: &[Level], y: &Scale, x: impl Fn(Price) -> f64) -> Vec<(f64, f64)> {
+fn curve_steps(levels: &[Level], y: &Scale, x: impl Fn(Price) -> f64) -> Vec<Point> {
     let mut steps = Vec::new();
     let mut from = 0.0;
     for (i, level) in levels.iter().enumerate().rev() {
@@ -239,7 +238,7 @@ fn curve_steps(levels: &[Level], y: &Scale, x: impl Fn(Price) -> f64) -> Vec<(f6
 }
 
 /// A curve of steps, cut at an x.
-fn split(steps: &[(f64, f64)], at: f64) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+fn split(steps: &[Point], at: f64) -> (Vec<Point>, Vec<Point>) {
     let (mut left, mut right): (Vec<_>, Vec<_>) = steps.iter().partition(|(x, _)| *x < at);
     let height = curve_at(steps, at);
     left.push((at, height));
@@ -248,7 +247,7 @@ fn split(steps: &[(f64, f64)], at: f64) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
 }
 
 /// The height of a curve of steps at an x.
-fn curve_at(steps: &[(f64, f64)], at: f64) -> f64 {
+fn curve_at(steps: &[Point], at: f64) -> f64 {
     steps.iter().rev().find(|(x, _)| *x <= at).or(steps.first()).map_or(0.0, |step| step.1)
 }
 
@@ -307,7 +306,7 @@ fn rising(index: u8, round: &RoundSummary, raise: &Raise, windows: &[Window], co
         plot.bar((group.from + inset, 0.0), (group.to - inset, height), "fill-2");
     }
     for run in groups.chunk_by(|left, right| left.price.is_some() == right.price.is_some()) {
-        let points: Vec<(f64, f64)> = run
+        let points: Vec<Point> = run
             .iter()
             .filter_map(|group| Some((group, y.part(group.price?.units().into()))))
             .flat_map(|(group, height)| [(group.from, height), (group.to, height)])

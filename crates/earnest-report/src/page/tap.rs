@@ -6,14 +6,13 @@ use earnest_core::plan::date::utc;
 use earnest_core::plan::{Plan, Time};
 use earnest_core::raise::Raise;
 
-use super::markup::{Cell, escape, facts, figure, paragraph, table};
-use super::plot::{Anchor, Plot, Scale, roomier_side};
+use super::markup::{Cell, escape, facts, figure, heading, paragraph, table};
+use super::plot::{Anchor, Plot, Point, Scale, roomier_side};
 use super::rounds::chart;
-use super::section_opening;
 use crate::Summary;
 use crate::figure::{Coins, day};
 use crate::summary::{Attested, projected, tap_start};
-use crate::text::tap_speed;
+use crate::words::tap_speed;
 
 /// Points of a curve over time.
 const SAMPLES: u64 = 160;
@@ -22,7 +21,10 @@ const DAY_SECS: u64 = 86_400;
 const LONGEST_SECS: u64 = 20 * 365 * DAY_SECS;
 
 pub(super) fn section(summary: &Summary, plan: &Plan, raise: &Raise, now: Time, coins: &Coins) -> String {
-    let mut text = section_opening("treasury", "Treasury and tap", "");
+    let mut text = heading(2, "treasury", "Treasury and tap");
+    if summary.failed() {
+        return text + &paragraph("Nothing has come here and nothing will: the soft cap was missed.");
+    }
     text += &paragraph(&speed(summary, raise, coins));
     text += &treasury_facts(summary, coins);
     text += &tap_chart(summary, raise, now, coins);
@@ -66,7 +68,7 @@ fn treasury_facts(summary: &Summary, coins: &Coins) -> String {
 fn tap_chart(summary: &Summary, raise: &Raise, now: Time, coins: &Coins) -> String {
     let setup = &raise.treasury.setup;
     let highest = setup.ceilings.iter().map(|&(cash, _)| cash).max().unwrap_or(0).max(setup.ceiling_at_start);
-    if summary.refunding || summary.failed() || setup.tap_per_sec == 0 || highest == 0 {
+    if summary.refunding || setup.tap_per_sec == 0 || highest == 0 {
         return String::new();
     }
     let (start, is_assumed) = tap_start(raise).map_or((now, true), |start| (start, false));
@@ -91,7 +93,7 @@ fn tap_chart(summary: &Summary, raise: &Raise, now: Time, coins: &Coins) -> Stri
     }
     let at_most: Vec<(u8, Time)> =
         attested.iter().map(|&(subject, at)| (subject, if at == 0 { live } else { at })).collect();
-    let curve = |attested: &[(u8, Time)]| -> Vec<(f64, f64)> {
+    let curve = |attested: &[(u8, Time)]| -> Vec<Point> {
         let offering = projected(raise, attested);
         let at = |i| from + (to - from) * i / SAMPLES;
         let released = |time| raise.treasury.released(&offering, time);

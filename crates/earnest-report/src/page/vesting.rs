@@ -5,10 +5,9 @@ use earnest_core::plan::Time;
 use earnest_core::plan::date::utc;
 use earnest_core::raise::Raise;
 
-use super::markup::{Cell, details, escape, facts, figure, paragraph, table};
+use super::markup::{Cell, details, escape, facts, figure, heading, paragraph, table};
 use super::plot::{Anchor, Plot, Scale, roomier_side};
 use super::rounds::chart;
-use super::section_opening;
 use crate::Summary;
 use crate::figure::{Coins, day, short_credits, whole_credits};
 use crate::vesting::{Calendar, calendar};
@@ -19,7 +18,7 @@ const BARS: u64 = 60;
 const GUTTER: f64 = 0.09;
 
 pub(super) fn section(summary: &Summary, raise: &Raise, now: Time, coins: &Coins) -> String {
-    let mut text = section_opening("vesting", "When credits vest", "");
+    let mut text = heading(2, "vesting", "When credits vest");
     let Some(calendar) = calendar(raise, now, BARS) else {
         let why = match (summary.failed(), summary.refunding) {
             (true, _) => "The soft cap was missed. No credits will vest.",

@@ -197,7 +197,7 @@ pub(crate) fn cleared(backers: u64) -> Stage {
 pub(crate) fn auction_bids(stage: &mut Stage, backers: u64) {
     for entity in 100..100 + backers {
         let dice = |n: u64| random(entity * 8 + n);
-        let tick = (dice(0) % 1_000 + dice(1) % 1_000 + dice(2) % 1_000) as u16;
+        let tick = u16::try_from(dice(0) % 1_000 + dice(1) % 1_000 + dice(2) % 1_000).unwrap();
         let mean = 7_000_000_000 / backers;
         let whole = mean / 4 + dice(3) % (mean * 3 / 2);
         stage.bid(1, entity, whole, Terms { tick, schedule: u8::from(dice(4) % 3 == 0), ..Terms::default() });

@@ -102,6 +102,10 @@ fn the_price_as_bids_stand_is_the_price_they_clear_at() {
         stage.bid(2, days + 1, whole, Terms::default());
     }
     let before = stage.summary().rounds[2].window_prices;
+    stage.now = stage.raise.offering.clearable_at(2).unwrap();
+    stage.apply(ISSUER, Call::Clear { round: 2, steps: 2 });
+    assert_eq!(stage.summary().rounds[2].state, RoundState::Clearing);
+    assert_eq!(before, stage.summary().rounds[2].window_prices, "half cleared");
     stage.clear(2);
     let after = stage.summary();
     assert!(before.is_some_and(|(low, high)| low < high));

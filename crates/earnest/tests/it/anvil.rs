@@ -1,0 +1,84 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::{earnest, folder, said};
+
+/// A real node, stopped with the test.
+struct Anvil(Child, String);
+
+impl Anvil {
+    fn start(binary: &str) -> Self {
+        let mut child = Command::new(binary)
+            .args(["--port", "0", "--timestamp", "1788134400", "--code-size-limit", "24576"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("anvil starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line =
+            lines.by_ref().find(|line| line.as_ref().is_ok_and(|line| line.starts_with("Listening on ")));
+        let address = line.expect("anvil listens").expect("UTF-8").replace("Listening on ", "http://");
+        // Someone has to read on, or anvil stops when the pipe is full.
+        std::thread::spawn(move || lines.for_each(drop));
+        Anvil(child, address)
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// anvil's first account, which has ether.
+const RICH: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+#[test]
+fn the_same_commands_work_on_a_real_node() {
+    let Ok(binary) = std::env::var("EARNEST_ANVIL") else {
+        println!("skipped: EARNEST_ANVIL does not name an anvil; cargo xtask test does");
+        return;
+    };
+    let anvil = Anvil::start(&binary);
+    let folder = folder("anvil");
+    std::fs::write(folder.join("key"), RICH).expect("a file");
+    // One key plays every part here: on a real node whoever sends needs ether.
+    let rich: alloy_primitives::Address =
+        "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse().expect("an address");
+    let key = ["--key-file", "key"];
+    let plan = std::fs::read_to_string(folder.join("examples/plans/quickstart.toml")).expect("the plan");
+    let certifier = earnest_chain::key::Key::from_words("earnest dev certifier").address();
+    let plan = plan.replace(
+        "[service]",
+        &format!(
+            "[roles]\nissuer = \"{rich}\"\nattesters = [\"{rich}\"]\ncertifier = \"{certifier}\"\n\n[service]"
+        ),
+    );
+    let plan = plan.replace("soft_cap = \"100_000 cash\"", "soft_cap = \"1 cash\"");
+    std::fs::write(folder.join("plan.toml"), plan).expect("a plan");
+
+    said(&folder, &[&["deploy", "plan.toml", "--rpc", &anvil.1], &key[..]].concat());
+    said(&folder, &["clock", "--forward", "30 hours"]);
+    let wallet = rich.to_string();
+    let sign = ["permit", "sign", "--round", "early", "--wallet", &wallet, "--entity", "1"];
+    std::fs::write(folder.join("permit.json"), said(&folder, &[&sign[..], &key[..]].concat()))
+        .expect("a file");
+    said(&folder, &[&["faucet", &wallet, "5_000 cash"][..], &key[..]].concat());
+    said(
+        &folder,
+        &[&["offering", "bid", "--permit", "permit.json", "--cash", "5_000 cash"], &key[..]].concat(),
+    );
+    let early = earnest(&folder, &[&["offering", "clear", "early"], &key[..]].concat());
+    assert!(String::from_utf8_lossy(&early.stderr).contains("TooEarlyToClear"));
+    said(&folder, &["clock", "--forward", "15 days"]);
+    for args in
+        [&["offering", "clear", "early"][..], &["offering", "settle", "0/1"], &["offering", "sweep", "early"]]
+    {
+        said(&folder, &[args, &key[..]].concat());
+    }
+    let shown = said(&folder, &["position", "show", "0/1", "--json"]);
+    let position: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!((&position["credits"], &position["paid"]), (&"10000".into(), &"5000".into()));
+    assert!(said(&folder, &["treasury", "show"]).contains("5000"));
+    assert!(said(&folder, &["status"]).contains("Cleared"));
+}

@@ -1,0 +1,29 @@
+# The menu. Each line is a command you can also type.
+
+# a whole raise with ten thousand made-up backers
+demo *args:
+    cargo run --release -- demo {{args}}
+
+# everything: formatting, lints, contracts, tests, gas
+test:
+    cargo xtask test
+
+# what needs only Rust
+quick:
+    cargo test
+
+# compile the contracts into contracts/artifacts
+contracts *args:
+    cargo xtask contracts {{args}}
+
+# gas of what backers do
+gas *args:
+    cargo xtask gas {{args}}
+
+# model against contracts, so many random stories
+lockstep stories="300":
+    cargo xtask lockstep {{stories}}
+
+# a million bids
+bench *args:
+    cargo xtask bench {{args}}
