@@ -98,6 +98,14 @@ fn node_modules() -> Result<PathBuf> {
     Ok(folder.join("node_modules"))
 }
 
+/// The node itself, not npm's wrapper around it: the wrapper leaves it running when it is stopped.
+fn anvil(modules: &Path) -> Result<PathBuf> {
+    let packages = std::fs::read_dir(modules.join("@foundry-rs"))?;
+    let binaries = packages.filter_map(|package| Some(package.ok()?.path().join("bin/anvil")));
+    let mut native = binaries.filter(|path| std::fs::read(path).is_ok_and(|bytes| !bytes.starts_with(b"#!")));
+    native.next().context("npm installed no anvil for this machine")
+}
+
 fn contracts(check: bool) -> Result<()> {
     node_modules()?;
     let folder = root().join("contracts");
@@ -184,7 +192,7 @@ fn gas(json: bool, check: bool, save: bool) -> Result<()> {
 }
 
 fn test() -> Result<()> {
-    let anvil = node_modules()?.join(".bin/anvil");
+    let anvil = anvil(&node_modules()?)?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     contracts(true)?;
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;

@@ -11,6 +11,7 @@ impl Anvil {
         let mut child = Command::new(binary)
             .args(["--port", "0", "--timestamp", "1788134400", "--code-size-limit", "24576"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("anvil starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
