@@ -73,6 +73,7 @@ pub struct Outcome {
     demand: String,
     bids: u64,
     bids_refused: u64,
+    soft_cap_missed: bool,
     raised_cash: Cash,
     refunded_cash: Cash,
     credits_sold: Credits,
@@ -558,6 +559,7 @@ impl<'a> Run<'a> {
             demand: percent(self.demand),
             bids: self.bids,
             bids_refused: self.refused,
+            soft_cap_missed: failed,
             raised_cash: Cash::from_units(raised),
             refunded_cash: Cash::from_units(self.refunded),
             credits_sold: Credits::from_units(sold),
@@ -657,8 +659,11 @@ fn compare(outcomes: &[Outcome]) -> String {
         "demand", "raised", "refunded", "credits sold", "days to serve", "tap months"
     );
     for outcome in outcomes {
-        let prices: Vec<String> =
-            outcome.rounds.iter().map(|r| format!("{} {:.6}", r.name, Short(r.average_price))).collect();
+        let price = |round: &RoundOutcome| format!("{} {:.6}", round.name, Short(round.average_price));
+        let prices = match outcome.soft_cap_missed {
+            true => "the soft cap was missed".to_string(),
+            false => outcome.rounds.iter().map(price).collect::<Vec<_>>().join(", "),
+        };
         table += &format!(
             "{:>7} {:>20} {:>20} {:>12} {:>14} {:>11}   {}\n",
             outcome.demand,
@@ -667,7 +672,7 @@ fn compare(outcomes: &[Outcome]) -> String {
             millions(outcome.credits_sold),
             outcome.days_of_capacity.map_or("-".into(), |days| grouped(&days.to_string())),
             outcome.tap_months.as_deref().unwrap_or("-"),
-            prices.join(", "),
+            prices,
         );
     }
     table
