@@ -46,10 +46,10 @@ pub struct Demo {
     /// Cash bid, as multiples of the most that the rounds can take; several, with commas, are compared in one table.
     #[arg(long, value_delimiter = ',', default_value = "1.5", value_parser = multiple)]
     demand: Vec<u64>,
-    /// Where the page for the board goes.
+    /// Where the page for the board goes (not with --json, nor with several demands).
     #[arg(long, default_value = "earnest.html")]
     html: PathBuf,
-    /// One JSON object on stdout instead of words, and no page unless --html is given.
+    /// One JSON object on stdout instead of words, or a list of them with several demands.
     #[arg(long)]
     json: bool,
 }
