@@ -23,25 +23,36 @@ import {
 } from "./interfaces/IOffering.sol";
 import {ICredit} from "./interfaces/ICredit.sol";
 import {ITreasury} from "./interfaces/ITreasury.sol";
+import {Schedules} from "./Schedules.sol";
 import {Signed} from "./Signed.sol";
 import {AFFILIATE, Bid, CASH_MAX, COOLING_OFF, packBid, REFUNDED, SETTLED} from "./units/Bid.sol";
 import {BidId, bidId, TOTAL} from "./units/BidId.sol";
+import {Head, headOf, outside} from "./units/Head.sol";
 import {creditsAt, knot, lastWeight} from "./units/Ladder.sol";
 import {creditsFor, need, proRata} from "./units/Prices.sol";
-import {Schedule} from "./units/Schedule.sol";
+import {Ticks} from "./units/Ticks.sol";
+
+/// Where a walk down an auction's book is: which groups of ticks have bids, and the pair of ticks read last.
+struct Walk {
+    uint256 groups;
+    uint256 place;
+    Ticks pair;
+}
 
 /// One settlement rule for every kind of round: a bucket holds the cash bid C, its weight W, the credits sold T and
 /// the cash used U; a bid b of weight w in it gets floor(w·T/W) credits, and floor(b·(C−U)/C) back.
-contract Offering is IOffering, Signed, ReentrancyGuardTransient {
+contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     bytes32 private constant PERMIT_TYPEHASH = keccak256(
-        "PurchasePermit(uint64 entity,address wallet,uint8 round,uint64 minCash,uint64 maxCash,uint64 maxTotal,uint16 first,uint16 last,uint40 notBefore,uint40 expiry,uint16 jurisdiction,uint8 lockClass,bool affiliate,bool coolingOff,uint32 generation,bytes32 termsHash)"
+        "PurchasePermit(uint256 entity,address wallet,uint256 round,uint256 minCash,uint256 maxCash,uint256 maxTotal,uint256 first,uint256 last,uint256 notBefore,uint256 expiry,uint256 jurisdiction,uint256 lockClass,bool affiliate,bool coolingOff,uint256 generation,bytes32 termsHash)"
     );
     bytes32 private constant DELIVER_TYPEHASH = keccak256("Deliver(uint88 bid,uint96 delivered,uint40 expiry)");
 
     /// Bucket of all bids above an auction's marginal tick.
     uint256 private constant ABOVE = 0xffff;
+    /// Bucket of an auction's marginal tick, once it is cleared.
+    uint256 private constant MARGINAL = 0xfffe;
     /// Subject of the attestation that the service is live.
     uint256 private constant LIVE = 0;
 
@@ -71,16 +82,18 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
 
     mapping(uint256 round => Round) private _rounds;
     mapping(uint256 key => Bucket) private _buckets;
-    mapping(uint256 key => uint256) private _occupied;
+    /// By round: bit g says that some tick of 32·g … 32·g + 31 has, or had, bids.
+    mapping(uint256 round => uint256) private _occupied;
     mapping(BidId => Bid) private _bids;
     mapping(BidId => Position) private _positions;
     mapping(address attester => uint256) private _generations;
     mapping(uint256 subject => Attestation) private _attestations;
-    mapping(uint256 index => Schedule) private _schedules;
+    /// An auction's ticks, by round and half the tick.
+    mapping(uint256 key => Ticks) private _ticks;
     /// Proceeds of all cleared rounds, for the soft cap.
     uint256 public totalProceeds;
 
-    constructor(OfferingSetup memory setup) EIP712("Earnest Offering", "1") {
+    constructor(OfferingSetup memory setup) EIP712("Earnest Offering", "1") Schedules(setup.schedules) {
         cash = setup.cash;
         credit = setup.credit;
         treasury = setup.treasury;
@@ -111,9 +124,11 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         }
         origin = first;
         _risingRounds = rising;
-        for (uint256 i = 0; i < setup.schedules.length; ++i) {
+        for (uint256 i = 0; i < 16; ++i) {
             if (uint16(setup.discounts >> (16 * i)) > 9000) revert BadSetup(2);
-            _schedules[i] = setup.schedules[i];
+        }
+        for (uint256 i = 0; i < setup.schedules.length; ++i) {
+            if (!setup.schedules[i].isSound()) revert BadSetup(3);
         }
         for (uint256 i = 0; i < setup.attesters.length; ++i) {
             _generations[setup.attesters[i]] = 1 << 32 | 1;
@@ -187,61 +202,64 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
 
     /// @inheritdoc IOffering
     function bid(
-        PurchasePermit calldata permit,
-        bytes calldata signature,
         uint256 cash_,
         uint256 tick,
-        uint256 schedule
+        uint256 schedule,
+        PurchasePermit calldata permit,
+        bytes calldata signature
     ) external nonReentrant {
         uint256 index = permit.round;
         Round storage round = _round(index);
-        bool rising = round.kind == Kind.Rising;
-        _checkOpen(index, round);
-        _checkPermit(permit, signature);
+        Head head = headOf(round);
+        _checkOpen(index, head);
+        uint256 flags = _checkPermit(permit, signature);
 
-        uint256 window = rising ? _windowNow(round) : 0;
-        {
-            uint256 place = rising ? window : tick;
-            if (place < permit.first || place > permit.last) revert OutsidePermit(place, permit.first, permit.last);
-            if (rising ? tick != 0 : tick >= round.ticks) revert NoSuchTick(tick, rising ? 1 : round.ticks);
+        bool rising = head.isRising();
+        (uint256 window, uint256 place, uint256 ticks) = (0, tick, head.ticks());
+        if (rising) {
+            place = window = _windowNow(head, round);
+            ticks = 1;
         }
-        if (schedule > 15 || (round.schedules >> schedule) & 1 == 0) revert ScheduleNotOffered(schedule);
+        if (outside(place, permit.first, permit.last)) revert OutsidePermit(place, permit.first, permit.last);
+        if (tick >= ticks) revert NoSuchTick(tick, ticks);
+        if (!head.offers(schedule)) revert ScheduleNotOffered(schedule);
 
-        BidId id = bidId(index, window, permit.entity);
+        uint256 entity = permit.entity;
+        if (entity >> 64 != 0) revert NoSuchEntity(entity);
+        BidId id = bidId(index, window, entity);
         Bid old = _bids[id];
-        uint256 oldCash = old.cash();
-        uint256 flags = permit.affiliate ? AFFILIATE : 0;
-        if (permit.coolingOff || old.has(COOLING_OFF)) flags |= COOLING_OFF;
+        uint256 lockClass = permit.lockClass;
         if (old.exists()) {
-            if (oldCash == 0) revert Withdrawn(id);
-            if (old.wallet() != msg.sender) revert OtherWallet(msg.sender, old.wallet());
-            // Check: amount and tick only rise, and something does; the rest of the bid stands as it was made.
-            if (cash_ < oldCash || tick < old.tick() || (cash_ == oldCash && tick == old.tick())) {
-                revert OnlyUp(cash_, tick, oldCash, old.tick());
-            }
-            bool same = schedule == old.schedule() && permit.lockClass == old.lockClass()
-                && permit.affiliate == old.has(AFFILIATE);
-            if (!same) revert BidChanged(id);
-        } else if (permit.affiliate) {
+            _checkChange(id, old, cash_, tick, schedule, lockClass, flags);
+            flags |= Bid.unwrap(old) & COOLING_OFF;
+        } else if (flags & AFFILIATE != 0) {
             round.affiliatesLeft += 1;
         }
-        if (cash_ == 0) revert OutsideLimits(0, permit.minCash, permit.maxCash);
-        _checkLimits(permit, index, rising, cash_, cash_ - oldCash);
+        uint256 added;
+        // Unchecked: cash only rises, as was just checked.
+        unchecked {
+            added = cash_ - old.cash();
+        }
+        _checkLimits(permit, index, entity, rising, cash_, added);
 
         // Effect: the slot, the book, then the cash comes in.
-        Bid slot = packBid(
-            msg.sender, cash_, flags, tick, schedule, permit.lockClass, (block.timestamp - origin) / 1 days
-        );
+        Bid slot;
+        // Unchecked: no round opens before the first.
+        unchecked {
+            uint256 today = (block.timestamp - origin) / 1 days;
+            slot = packBid(msg.sender, cash_, flags, tick, schedule, lockClass, today);
+        }
         _bids[id] = slot;
-        _book(round, index, rising ? window : tick, old, cash_, schedule);
+        if (head.isAuction()) _bookTick(index, tick, old, cash_, schedule);
+        else _book(round, head, _buckets[_key(index, place)], old, cash_, schedule);
         if (flags & COOLING_OFF != 0) {
-            uint256 withdrawable = round.withdrawable + cash_ - (old.has(COOLING_OFF) ? oldCash : 0);
+            uint256 withdrawable = round.withdrawable + (old.has(COOLING_OFF) ? added : cash_);
             if (withdrawable > round.withdrawableMost) revert TooMuchWithdrawable(withdrawable, round.withdrawableMost);
             round.withdrawable = uint64(withdrawable);
         }
         emit BidPlaced(id, slot, permit.jurisdiction);
         // Interaction:
-        if (cash_ != oldCash) _pull(cash_ - oldCash);
+        if (added != 0) _pull(added);
     }
 
     /// @inheritdoc IOffering
@@ -261,18 +279,23 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         // Effect: cash 0 in a slot with a wallet says withdrawn.
         bool rising = round.kind == Kind.Rising;
         uint256 weight = _weight(amount, slot.schedule());
-        Bucket storage bucket = _buckets[_key(index, rising ? id.window() : slot.tick())];
         if (rising) {
             BidId totalId = _totalOf(id);
             Bid total = _bids[totalId];
             _bids[totalId] = total.withCash(total.cash() - amount).withFlag(REFUNDED);
         }
-        if (rising && id.window() < _windowNow(round)) {
-            bucket.withdrawnCash += uint64(amount);
-            bucket.withdrawnWeight += uint64(weight);
+        if (round.kind == Kind.Auction) {
+            uint256 key = _key(index, slot.tick() >> 1);
+            _ticks[key] = _ticks[key].minus(slot.tick(), amount, weight);
         } else {
-            bucket.cash -= uint64(amount);
-            bucket.weight -= uint64(weight);
+            Bucket storage bucket = _buckets[_key(index, id.window())];
+            if (rising && id.window() < _windowNow(headOf(round), round)) {
+                bucket.withdrawnCash += uint64(amount);
+                bucket.withdrawnWeight += uint64(weight);
+            } else {
+                bucket.cash -= uint64(amount);
+                bucket.weight -= uint64(weight);
+            }
         }
         round.withdrawable -= uint64(amount);
         _bids[id] = slot.withCash(0).withoutFlag(COOLING_OFF);
@@ -293,19 +316,29 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         emit CoolingOffLapsed(id);
     }
 
-    function _checkOpen(uint256 index, Round storage round) private view {
-        (uint256 open, uint256 close, uint256 pausedUntil) = (round.open, round.close, round.pausedUntil);
+    function _checkOpen(uint256 index, Head head) private view {
+        (uint256 open, uint256 close, uint256 pausedUntil) = (head.open(), head.close(), head.pausedUntil());
         if (block.timestamp < pausedUntil) revert BidsPaused(index, pausedUntil);
-        if (block.timestamp < open || block.timestamp >= close) revert NotOpen(index, open, close, block.timestamp);
+        // Unchecked: a round closes after it opens.
+        unchecked {
+            if (outside(block.timestamp, open, close - 1)) revert NotOpen(index, open, close, block.timestamp);
+        }
     }
 
-    function _checkPermit(PurchasePermit calldata permit, bytes calldata signature) private view {
+    /// Returns the flags that the permit puts on a bid.
+    function _checkPermit(PurchasePermit calldata permit, bytes calldata signature)
+        private
+        view
+        returns (uint256 flags)
+    {
         if (permit.wallet != msg.sender) revert NotPermitted(msg.sender, permit.wallet);
         if (permit.termsHash != termsHash) revert OtherTerms(permit.termsHash, termsHash);
-        if (block.timestamp < permit.notBefore || block.timestamp > permit.expiry) {
+        if (outside(block.timestamp, permit.notBefore, permit.expiry)) {
             revert PermitNotValidNow(permit.notBefore, permit.expiry, block.timestamp);
         }
-        if (permit.affiliate && permit.coolingOff) revert AffiliateCoolingOff();
+        if (permit.affiliate) flags = AFFILIATE;
+        if (permit.coolingOff) flags |= COOLING_OFF;
+        if (flags == (AFFILIATE | COOLING_OFF)) revert AffiliateCoolingOff();
         if (permit.lockClass > 15) revert NoSuchLockClass(permit.lockClass);
         address attester = ECDSA.recoverCalldata(_hashTypedDataV4(_hashPermit(permit)), signature);
         uint256 generation = uint32(_generations[attester]);
@@ -314,8 +347,8 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         }
     }
 
-    /// `keccak256(abi.encode(PERMIT_TYPEHASH, permit))`: calldata has the struct's sixteen words as they are hashed,
-    /// and each was, or will be, checked to be in its type's range where it is read.
+    /// `keccak256(abi.encode(PERMIT_TYPEHASH, permit))`: calldata has the struct's sixteen words as they are hashed, and
+    /// those of a narrower type are checked to be in its range where they are read.
     function _hashPermit(PurchasePermit calldata permit) private pure returns (bytes32 hash) {
         bytes32 typehash = PERMIT_TYPEHASH;
         assembly ("memory-safe") {
@@ -326,57 +359,98 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         }
     }
 
+    /// Check: amount and tick only rise, and something does; the rest of the bid stands as it was made.
+    function _checkChange(
+        BidId id,
+        Bid old,
+        uint256 cash_,
+        uint256 tick,
+        uint256 schedule,
+        uint256 lockClass,
+        uint256 flags
+    ) private view {
+        (uint256 oldCash, uint256 oldTick) = (old.cash(), old.tick());
+        if (oldCash == 0) revert Withdrawn(id);
+        if (old.wallet() != msg.sender) revert OtherWallet(msg.sender, old.wallet());
+        if (cash_ < oldCash || tick < oldTick || (cash_ == oldCash && tick == oldTick)) {
+            revert OnlyUp(cash_, tick, oldCash, oldTick);
+        }
+        bool same = schedule == old.schedule() && lockClass == old.lockClass()
+            && (flags & AFFILIATE != 0) == old.has(AFFILIATE);
+        if (!same) revert BidChanged(id);
+    }
+
     function _checkLimits(
         PurchasePermit calldata permit,
         uint256 index,
+        uint256 entity,
         bool rising,
         uint256 cash_,
         uint256 added
     ) private {
-        uint256 inRound = cash_;
+        (uint256 least, uint256 most) = (permit.minCash, permit.maxCash);
+        if (cash_ == 0) revert OutsideLimits(0, least, most);
+        uint256 overall = cash_;
         if (rising) {
-            BidId totalId = bidId(index, TOTAL, permit.entity);
+            BidId totalId = bidId(index, TOTAL, entity);
             Bid total = _bids[totalId];
             if (total.has(REFUNDED)) revert Withdrawn(totalId);
             if (total.exists() && total.wallet() != msg.sender) revert OtherWallet(msg.sender, total.wallet());
-            inRound = total.cash() + added;
-            _bids[totalId] = packBid(msg.sender, inRound, 0, 0, 0, 0, 0);
+            overall = total.cash() + added;
+            _bids[totalId] = packBid(msg.sender, overall, 0, 0, 0, 0, 0);
         }
-        if (inRound < permit.minCash || inRound > permit.maxCash || inRound > CASH_MAX) {
-            revert OutsideLimits(inRound, permit.minCash, permit.maxCash);
+        if (outside(overall, least, most) || overall > CASH_MAX) revert OutsideLimits(overall, least, most);
+        most = permit.maxTotal;
+        if (most >= CASH_MAX) return;
+        // Unchecked: at most eight amounts below 2⁶⁰.
+        unchecked {
+            for (uint256 i = 0; i < roundCount; ++i) {
+                if (i != index) overall += _bids[bidId(i, ((_risingRounds >> i) & 1) * TOTAL, entity)].cash();
+            }
         }
-        if (permit.maxTotal >= CASH_MAX) return;
-        uint256 overall = inRound;
-        for (uint256 i = 0; i < roundCount; ++i) {
-            if (i == index) continue;
-            uint256 window = ((_risingRounds >> i) & 1) * TOTAL;
-            overall += _bids[bidId(i, window, permit.entity)].cash();
-        }
-        if (overall > permit.maxTotal) revert OverTotal(overall, permit.maxTotal);
+        if (overall > most) revert OverTotal(overall, most);
     }
 
-    function _book(Round storage round, uint256 index, uint256 place, Bid old, uint256 cash_, uint256 schedule)
+    /// Effect: the bid's tick, which it may have moved up to.
+    function _bookTick(uint256 index, uint256 tick, Bid old, uint256 cash_, uint256 schedule) private {
+        (uint256 addedCash, uint256 addedWeight) = (cash_, _weight(cash_, schedule));
+        if (old.exists()) {
+            (uint256 oldCash, uint256 oldTick) = (old.cash(), old.tick());
+            uint256 oldWeight = _weight(oldCash, schedule);
+            if (oldTick == tick) {
+                // Unchecked: cash only rises, and weight with it.
+                unchecked {
+                    addedCash -= oldCash;
+                    addedWeight -= oldWeight;
+                }
+            } else {
+                uint256 from = _key(index, oldTick >> 1);
+                _ticks[from] = _ticks[from].minus(oldTick, oldCash, oldWeight);
+            }
+        }
+        uint256 key = _key(index, tick >> 1);
+        Ticks pair = _ticks[key];
+        // Unchecked: both are below 2⁶⁴.
+        unchecked {
+            if (pair.weightAt(tick) + addedWeight > type(uint64).max) revert OutsideLimits(cash_, 0, CASH_MAX);
+        }
+        _ticks[key] = pair.plus(tick, addedCash, addedWeight);
+        if (pair.isEmpty()) {
+            uint256 groups = _occupied[index];
+            uint256 group = 1 << (tick >> 5);
+            if (groups & group == 0) _occupied[index] = groups | group;
+        }
+    }
+
+    /// Effect: the bucket of a fixed round or of a window.
+    function _book(Round storage round, Head head, Bucket storage bucket, Bid old, uint256 cash_, uint256 schedule)
         private
     {
-        uint256 weight = _weight(cash_, schedule);
-        uint256 oldCash = old.cash();
-        uint256 oldWeight = _weight(oldCash, schedule);
-        Bucket storage bucket = _buckets[_key(index, place)];
-        bool auction = round.kind == Kind.Auction;
-        if (auction && oldCash != 0 && old.tick() != place) {
-            Bucket storage from = _buckets[_key(index, old.tick())];
-            from.cash -= uint64(oldCash);
-            from.weight -= uint64(oldWeight);
-            (oldCash, oldWeight) = (0, 0);
-        }
-        (uint256 cashBefore, uint256 weightBefore) = (bucket.cash, bucket.weight);
-        uint256 weightNow = weightBefore + weight - oldWeight;
+        uint256 cashNow = bucket.cash + cash_ - old.cash();
+        uint256 weightNow = bucket.weight + _weight(cash_, schedule) - _weight(old.cash(), schedule);
         if (weightNow > type(uint64).max) revert OutsideLimits(cash_, 0, CASH_MAX);
-        bucket.cash = uint64(cashBefore + cash_ - oldCash);
-        bucket.weight = uint64(weightNow);
-        if (auction && weightBefore == 0) {
-            _occupied[index << 8 | place >> 8] |= 1 << (place & 0xff);
-        } else if (round.firstCome) {
+        (bucket.cash, bucket.weight) = (uint64(cashNow), uint64(weightNow));
+        if (head.isFirstCome()) {
             uint256 sold = creditsFor(weightNow, round.price);
             if (sold > round.supply) revert SoldOut(sold, round.supply);
         }
@@ -384,10 +458,29 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
 
     /// A coin that takes a fee, or gives back control half-way, would break Σ in = Σ out: refused by what arrives.
     function _pull(uint256 amount) private {
-        uint256 before = cash.balanceOf(address(this));
+        uint256 before = _held();
         cash.safeTransferFrom(msg.sender, address(this), amount);
-        uint256 received = cash.balanceOf(address(this)) - before;
+        uint256 received;
+        // Unchecked: what a coin took away instead would show as far too much.
+        unchecked {
+            received = _held() - before;
+        }
         if (received != amount) revert WrongCash(received, amount);
+    }
+
+    /// `cash.balanceOf(address(this))`, in scratch space.
+    function _held() private view returns (uint256 units) {
+        address coin = address(cash);
+        bytes4 selector = IERC20.balanceOf.selector;
+        bool answered;
+        assembly ("memory-safe") {
+            mstore(0, selector)
+            mstore(4, address())
+            // Arguments are evaluated from the right: the call comes first.
+            answered := and(gt(returndatasize(), 31), staticcall(gas(), coin, 0, 36, 0, 32))
+            units := mload(0)
+        }
+        if (!answered) revert SafeERC20.SafeERC20FailedOperation(coin);
     }
 
     // ---- clearing
@@ -416,66 +509,92 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         _finish(index, round, sold, used);
     }
 
-    /// Walks down from the top to the first tick k with W(≥k) ≥ floor(S·p_k); tick 0 is the floor.
+    /// Walks down from the top to the first tick k with W(≥k) ≥ floor(S·p_k); tick 0 is the floor. Ticks without bids
+    /// are no step.
     function _clearAuction(uint256 index, Round storage round, uint256 steps) private {
         uint256 tick = round.status == Status.Open ? round.ticks : round.cursor;
         (uint256 cashAbove, uint256 weightAbove) = (round.cashAbove, round.weightAbove);
         (uint256 supply, uint256 price, uint256 step) = (round.supply, round.price, round.step);
+        Walk memory walk = Walk({groups: _occupied[index], place: type(uint256).max, pair: Ticks.wrap(0)});
         for (; steps != 0; --steps) {
-            bool found;
-            (found, tick) = _nextTick(index, tick);
-            if (!found) {
+            uint256 cash_;
+            uint256 weight;
+            (tick, cash_, weight) = _nextTick(index, walk, tick);
+            if (weight == 0) {
                 // Undersubscribed sells at the floor price; else the floor was outbid by all.
                 bool outbid = weightAbove > need(supply, price);
                 _finishAuction(index, round, cashAbove, weightAbove, outbid ? supply : creditsFor(weightAbove, price));
                 return;
             }
-            Bucket storage bucket = _buckets[_key(index, tick)];
-            (uint256 cash_, uint256 weight) = (bucket.cash, bucket.weight);
-            uint256 tickPrice = price + tick * step;
+            uint256 tickPrice;
+            // Unchecked: prices of all ticks are below 2⁶⁴ (constructor), sums of 4,096 ticks below 2⁷⁶.
+            unchecked {
+                tickPrice = price + tick * step;
+                cashAbove += cash_;
+                weightAbove += weight;
+            }
             uint256 enough = need(supply, tickPrice);
             if (weightAbove >= enough) {
+                // Without this tick again.
+                (cashAbove, weightAbove) = (cashAbove - cash_, weightAbove - weight);
                 round.wholeFrom = uint16(tick + 1);
-                _finishAuction(index, round, cashAbove, weightAbove, supply);
-                return;
-            }
-            if (weightAbove + weight >= enough) {
+                if (weightAbove >= enough) {
+                    _finishAuction(index, round, cashAbove, weightAbove, supply);
+                    return;
+                }
+                round.marginal = true;
                 uint256 soldAbove = creditsFor(weightAbove, tickPrice);
                 uint256 used = proRata(cash_, supply - soldAbove, tickPrice, weight);
-                (round.wholeFrom, round.marginal) = (uint16(tick + 1), true);
-                _close(bucket, supply - soldAbove, used, cash_);
-                _close(_above(index, cashAbove, weightAbove), soldAbove, cashAbove, cashAbove);
+                _close(_sum(index, MARGINAL, cash_, weight), supply - soldAbove, used, cash_);
+                _close(_sum(index, ABOVE, cashAbove, weightAbove), soldAbove, cashAbove, cashAbove);
                 _finish(index, round, supply, cashAbove + used);
                 return;
             }
-            cashAbove += cash_;
-            weightAbove += weight;
         }
         round.status = Status.Clearing;
         round.cursor = uint16(tick);
         (round.cashAbove, round.weightAbove) = (uint64(cashAbove), uint64(weightAbove));
     }
 
+    /// The highest tick below `tick` with bids, or weight 0.
+    function _nextTick(uint256 index, Walk memory walk, uint256 tick)
+        private
+        view
+        returns (uint256 next, uint256 cash_, uint256 weight)
+    {
+        next = tick;
+        // Unchecked: it ends at tick 0.
+        unchecked {
+            while (next != 0) {
+                --next;
+                if ((walk.groups >> (next >> 5)) & 1 == 0) {
+                    // On to the next group; one more is taken off above.
+                    next &= ~uint256(31);
+                    continue;
+                }
+                if (next >> 1 != walk.place) {
+                    walk.place = next >> 1;
+                    walk.pair = _ticks[_key(index, next >> 1)];
+                    if (walk.pair.isEmpty()) {
+                        next &= ~uint256(1);
+                        continue;
+                    }
+                }
+                weight = walk.pair.weightAt(next);
+                if (weight != 0) return (next, walk.pair.cashAt(next), weight);
+            }
+        }
+    }
+
     function _finishAuction(uint256 index, Round storage round, uint256 cash_, uint256 weight, uint256 sold) private {
-        _close(_above(index, cash_, weight), sold, cash_, cash_);
+        _close(_sum(index, ABOVE, cash_, weight), sold, cash_, cash_);
         _finish(index, round, sold, cash_);
     }
 
-    function _above(uint256 index, uint256 cash_, uint256 weight) private returns (Bucket storage above) {
-        above = _buckets[_key(index, ABOVE)];
-        (above.cash, above.weight) = (uint64(cash_), uint64(weight));
-    }
-
-    /// The highest occupied tick below `below`.
-    function _nextTick(uint256 index, uint256 below) private view returns (bool found, uint256 tick) {
-        while (below != 0) {
-            uint256 word = (below - 1) >> 8;
-            uint256 bits = _occupied[index << 8 | word];
-            uint256 inWord = below - (word << 8);
-            if (inWord != 256) bits &= (1 << inWord) - 1;
-            if (bits != 0) return (true, (word << 8) + Math.log2(bits));
-            below = word << 8;
-        }
+    /// The bucket of all bids above the marginal tick, or of that tick.
+    function _sum(uint256 index, uint256 place, uint256 cash_, uint256 weight) private returns (Bucket storage bucket) {
+        bucket = _buckets[_key(index, place)];
+        (bucket.cash, bucket.weight) = (uint64(cash_), uint64(weight));
     }
 
     /// Window after window: from x sold so far along the ladder, at most the window's cap, the rest pro rata.
@@ -593,7 +712,7 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
             uint256 above = slot.tick() + 1;
             uint256 wholeFrom = round.wholeFrom;
             if (above > wholeFrom) key = _key(index, ABOVE);
-            else if (above == wholeFrom && round.marginal) key = _key(index, slot.tick());
+            else if (above == wholeFrom && round.marginal) key = _key(index, MARGINAL);
             else return (0, 0, amount, 0);
         } else {
             key = _key(index, id.window());
@@ -719,17 +838,18 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
         if (liveAt == 0 || block.timestamp < liveAt) revert NotLive();
         if (!slot.has(SETTLED)) slot = _settle(id, slot);
         Position storage position = _positions[id];
-        uint256 delivered = position.delivered;
-        uint256 vested = _schedules[slot.schedule()].vested(position.credits, block.timestamp - liveAt);
-        if (vested == delivered) revert NothingToDeliver(id);
+        uint256 vested = _schedule(slot.schedule()).vested(position.credits, block.timestamp - liveAt);
+        uint256 added = vested - position.delivered;
+        if (added == 0) revert NothingToDeliver(id);
         position.delivered = uint96(vested);
         Round storage round = _rounds[id.round()];
-        round.delivered += uint96(vested - delivered);
         uint256 unlockAt = _unlockAt(round, slot);
-        address to = block.timestamp < unlockAt ? _openVault(id, slot.wallet(), unlockAt) : slot.wallet();
-        emit Delivered(id, vested - delivered, to);
+        round.delivered += uint96(added);
+        address to = slot.wallet();
+        if (block.timestamp < unlockAt) to = _openVault(id, to, unlockAt);
+        emit Delivered(id, added, to);
         // Interaction: our own coin, which calls no one back.
-        credit.mint(to, vested - delivered);
+        credit.mint(to, added);
     }
 
     function _unlockAt(Round storage round, Bid slot) private view returns (uint256) {
@@ -788,8 +908,12 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IOffering
-    function getBucket(uint256 index, uint256 place) external view returns (Bucket memory) {
-        return _buckets[_key(index, place)];
+    function getBucket(uint256 index, uint256 place) external view returns (Bucket memory bucket) {
+        Round storage round = _rounds[index];
+        if (round.kind != Kind.Auction || place >= MARGINAL) return _buckets[_key(index, place)];
+        if (round.marginal && place + 1 == round.wholeFrom) return _buckets[_key(index, MARGINAL)];
+        Ticks pair = _ticks[_key(index, place >> 1)];
+        (bucket.cash, bucket.weight) = (uint64(pair.cashAt(place)), uint64(pair.weightAt(place)));
     }
 
     /// @inheritdoc IOffering
@@ -820,8 +944,10 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
     }
 
     function _key(uint256 index, uint256 place) private pure returns (uint256) {
-        // One more, so that no key is 0.
-        return ((index + 1) << 16) | place;
+        // One more, so that no key is 0. Unchecked: there are eight rounds.
+        unchecked {
+            return ((index + 1) << 16) | place;
+        }
     }
 
     function _totalOf(BidId id) private pure returns (BidId) {
@@ -830,13 +956,16 @@ contract Offering is IOffering, Signed, ReentrancyGuardTransient {
 
     /// `floor(b ÷ (1 − d))`
     function _weight(uint256 amount, uint256 schedule) private view returns (uint256) {
-        return amount * 10_000 / (10_000 - uint16(_discounts >> (16 * schedule)));
+        // Unchecked: cash is below 2⁶⁰ and no discount above 9,000.
+        unchecked {
+            return amount * 10_000 / (10_000 - uint16(_discounts >> (16 * schedule)));
+        }
     }
 
     /// The window that bids go to now, or after the pause that is running: then the clock of windows stands still.
-    function _windowNow(Round storage round) private view returns (uint256) {
-        uint256 time = block.timestamp < round.pausedUntil ? round.pausedUntil : block.timestamp;
-        return (time - round.open) / round.windowSecs;
+    function _windowNow(Head head, Round storage round) private view returns (uint256) {
+        uint256 time = block.timestamp < head.pausedUntil() ? head.pausedUntil() : block.timestamp;
+        return (time - head.open()) / round.windowSecs;
     }
 
     function _coolingOffEnds(Round storage round, Bid slot) private view returns (uint256) {

@@ -23,29 +23,30 @@ enum Status {
     Cleared
 }
 
-/// An attester's word that this entity may bid with this wallet, within these limits, under these terms.
+/// An attester's word that this entity may bid with this wallet, within these limits, under these terms. Numbers have no
+/// narrower type, for that would be checked at every look, and most are only compared.
 struct PurchasePermit {
-    /// Who buys: the same number in every round and from every attester.
-    uint64 entity;
+    /// Who buys: the same number, of 64 bits, in every round and from every attester.
+    uint256 entity;
     address wallet;
-    uint8 round;
+    uint256 round;
     /// Least and most cash of the entity in this round.
-    uint64 minCash;
-    uint64 maxCash;
+    uint256 minCash;
+    uint256 maxCash;
     /// Most cash of the entity over all rounds; 2⁶⁰ − 1 or more: no such limit.
-    uint64 maxTotal;
+    uint256 maxTotal;
     /// Ticks of an auction, or windows of a rising round, in which it may bid, both included.
-    uint16 first;
-    uint16 last;
-    uint40 notBefore;
-    uint40 expiry;
+    uint256 first;
+    uint256 last;
+    uint256 notBefore;
+    uint256 expiry;
     /// ISO 3166-1 numeric.
-    uint16 jurisdiction;
-    uint8 lockClass;
+    uint256 jurisdiction;
+    uint256 lockClass;
     bool affiliate;
     bool coolingOff;
     /// The attester's current generation; an older one is void.
-    uint32 generation;
+    uint256 generation;
     bytes32 termsHash;
 }
 
@@ -124,7 +125,8 @@ struct Round {
     uint40 clearedAt;
 }
 
-/// Bids that pay one price and are cut alike: a fixed round, a tick (0xffff: all above the marginal tick), a window.
+/// Bids that pay one price and are cut alike: a fixed round, a window; of a cleared auction 0xffff, all above the
+/// marginal tick, and 0xfffe, that tick (the book itself has cash and weight of a tick only, see units/Ticks.sol).
 struct Bucket {
     // slot 0
     uint64 cash;
@@ -210,6 +212,7 @@ interface IOffering {
     error BidsPaused(uint256 round, uint256 until);
     error PauseTooLong(uint256 asked, uint256 left);
     error NotPermitted(address caller, address wallet);
+    error NoSuchEntity(uint256 entity);
     error OtherTerms(bytes32 signed, bytes32 terms);
     error PermitNotValidNow(uint256 notBefore, uint256 expiry, uint256 time);
     error OldGeneration(address attester, uint256 signed, uint256 current);
@@ -257,11 +260,11 @@ interface IOffering {
     /// @param tick The limit in an auction, 0 elsewhere.
     /// @param schedule How the position shall vest.
     function bid(
-        PurchasePermit calldata permit,
-        bytes calldata signature,
         uint256 cash,
         uint256 tick,
-        uint256 schedule
+        uint256 schedule,
+        PurchasePermit calldata permit,
+        bytes calldata signature
     ) external;
 
     /// Takes a whole bid back in its cooling-off; it bars the entity from the round.
@@ -270,7 +273,7 @@ interface IOffering {
     /// Anyone: a bid whose cooling-off is over no longer counts as withdrawable.
     function lapse(BidId id) external;
 
-    /// Anyone, from `clearableAt` on: looks at up to `steps` occupied ticks, or windows, and goes on there next time.
+    /// Anyone, from `clearableAt` on: looks at up to `steps` ticks with bids, or windows, and goes on there next time.
     function clear(uint256 round, uint256 steps) external;
 
     /// Anyone: makes the position of a bid in a cleared round.

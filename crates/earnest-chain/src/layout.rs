@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use alloy_primitives::{Address, U256};
 use earnest_core::bid::{Bid, BidId, Position};
 use earnest_core::clearing::Bucket;
-use earnest_core::offering::{Attestation, Offering, Sale, Status};
+use earnest_core::offering::{ABOVE, Attestation, Offering, Sale, Status};
 use earnest_core::raise::{Coin, Holder};
 use earnest_core::treasury::Treasury;
 
@@ -15,6 +15,9 @@ use crate::embedded::mapping_slot;
 
 /// Slots of one contract that are not zero.
 pub type Slots = HashMap<U256, U256>;
+
+/// Bucket of an auction's marginal tick, once it is cleared.
+const MARGINAL: u16 = 0xfffe;
 
 /// Packs fields into words from the lowest bit up, as Solidity does.
 #[derive(Default)]
@@ -106,8 +109,27 @@ pub fn round(slots: &mut Slots, offering: &Offering, index: u8, ladder: Option<A
     keep(slots, mapping_slot(U256::from(index), 2), &words);
 }
 
+/// A place of a round's book: of an auction a tick, which shares its slot with its neighbour, else a bucket.
+pub fn place(slots: &mut Slots, offering: &Offering, index: u8, place: u16) {
+    let state = offering.bucket(index, place);
+    let (setup, round) = (&offering.setup.rounds[usize::from(index)], &offering.rounds[usize::from(index)]);
+    if !matches!(setup.sale, Sale::Auction { .. }) || place == ABOVE {
+        return bucket(slots, index, place, &state);
+    }
+    if round.marginal && place + 1 == round.whole_from {
+        bucket(slots, index, MARGINAL, &state);
+    }
+    let pair = [place & !1, place | 1].map(|tick| offering.bucket(index, tick));
+    let word = pair.iter().fold(Word::default(), |word, tick| word.put(tick.cash, 64).put(tick.weight, 64));
+    keep(slots, mapping_slot(key(index, place / 2), 9), &[word]);
+}
+
+fn key(index: u8, place: u16) -> U256 {
+    (U256::from(index) + U256::from(1)) << 16 | U256::from(place)
+}
+
 /// A bucket: three slots.
-pub fn bucket(slots: &mut Slots, index: u8, place: u16, bucket: &Bucket) {
+fn bucket(slots: &mut Slots, index: u8, place: u16, bucket: &Bucket) {
     // Five fields of 64 bits: Solidity fills slot 1 with four of them.
     let words = [
         Word::default().put(bucket.cash, 64).put(bucket.weight, 64).put(bucket.sold, 96).put(bucket.whole, 8),
@@ -118,8 +140,7 @@ pub fn bucket(slots: &mut Slots, index: u8, place: u16, bucket: &Bucket) {
             .put(bucket.withdrawn_cash, 64),
         Word::default().put(bucket.withdrawn_weight, 64),
     ];
-    let key = (U256::from(index) + U256::from(1)) << 16 | U256::from(place);
-    keep(slots, mapping_slot(key, 3), &words);
+    keep(slots, mapping_slot(key(index, place), 3), &words);
 }
 
 /// A bid, or an entity's total.
@@ -145,12 +166,11 @@ pub fn offering(offering: &Offering, at: &Deployment) -> Slots {
     for (index, ladder) in (0u8..).zip(&at.ladders) {
         round(&mut slots, offering, index, *ladder);
     }
-    for (&(index, place), state) in &offering.buckets {
-        bucket(&mut slots, index, place, state);
+    for &(index, at) in offering.buckets.keys() {
+        place(&mut slots, offering, index, at);
     }
     for &(index, tick) in offering.occupied.keys() {
-        let key = U256::from(index) << 8 | U256::from(tick >> 8);
-        *slots.entry(mapping_slot(key, 4)).or_default() |= U256::from(1) << (tick & 0xff);
+        *slots.entry(mapping_slot(U256::from(index), 4)).or_default() |= U256::from(1) << (tick >> 5);
     }
     for (&id, state) in &offering.bids {
         bid(&mut slots, id, state);
@@ -164,9 +184,6 @@ pub fn offering(offering: &Offering, at: &Deployment) -> Slots {
     }
     for (&subject, state) in &offering.attestations {
         attestation(&mut slots, subject, state);
-    }
-    for (index, schedule) in offering.setup.schedules.iter().enumerate() {
-        keep(&mut slots, mapping_slot(U256::from(index), 9), &[Word { value: schedule.pack(), bits: 256 }]);
     }
     keep(&mut slots, U256::from(10), &[Word::default().put(offering.total_proceeds, 64)]);
     slots

@@ -56,21 +56,21 @@ pub fn pack(id: BidId) -> U88 {
 /// A permit as the contract takes it.
 pub fn sol_permit(permit: &PurchasePermit) -> Offering::PurchasePermit {
     Offering::PurchasePermit {
-        entity: permit.entity,
+        entity: U256::from(permit.entity),
         wallet: permit.wallet,
-        round: permit.round,
-        minCash: permit.min_cash,
-        maxCash: permit.max_cash,
-        maxTotal: permit.max_total,
-        first: permit.first,
-        last: permit.last,
-        notBefore: U40::from(permit.not_before),
-        expiry: U40::from(permit.expiry),
-        jurisdiction: permit.jurisdiction,
-        lockClass: permit.lock_class,
+        round: number(permit.round),
+        minCash: U256::from(permit.min_cash),
+        maxCash: U256::from(permit.max_cash),
+        maxTotal: U256::from(permit.max_total),
+        first: U256::from(permit.first),
+        last: U256::from(permit.last),
+        notBefore: U256::from(permit.not_before),
+        expiry: U256::from(permit.expiry),
+        jurisdiction: U256::from(permit.jurisdiction),
+        lockClass: number(permit.lock_class),
         affiliate: permit.affiliate,
         coolingOff: permit.cooling_off,
-        generation: permit.generation,
+        generation: U256::from(permit.generation),
         termsHash: permit.terms_hash,
     }
 }

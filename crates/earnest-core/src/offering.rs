@@ -824,8 +824,9 @@ impl Offering {
         let mut walk = Walk { cash: round.cash_above, weight: round.weight_above };
         let mut below = if round.status == Status::Open { ticks } else { round.cursor };
         for _ in 0..steps {
-            let next =
-                self.occupied.range((index, 0)..(index, below)).next_back().map(|((_, tick), ())| *tick);
+            // A tick whose bids have all moved up or gone is passed over, as if it had never had any.
+            let mut down = self.occupied.range((index, 0)..(index, below)).rev().map(|((_, tick), ())| *tick);
+            let next = down.find(|&tick| self.bucket(index, tick).weight > 0);
             let cleared = match next {
                 None => Some(walk.finish(prices)),
                 Some(tick) => {

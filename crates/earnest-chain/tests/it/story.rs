@@ -494,7 +494,9 @@ impl Story {
                 {
                     layout::bid(&mut slots, id, bid);
                 }
-                layout::bucket(&mut slots, of.round, order.tick, &offering.bucket(of.round, order.tick));
+                if usize::from(of.round) < offering.rounds.len() {
+                    layout::place(&mut slots, offering, of.round, order.tick);
+                }
                 None
             }
             Call::Withdraw { id, .. }
