@@ -32,9 +32,10 @@ import {creditsAt, knot, lastWeight} from "./units/Ladder.sol";
 import {creditsFor, need, proRata} from "./units/Prices.sol";
 import {Ticks} from "./units/Ticks.sol";
 
-/// Where a walk down an auction's book is: which groups of ticks have bids, and the pair of ticks read last.
+/// Where a walk down an auction's book is: the word of its bitmap and the pair of ticks that were read last.
 struct Walk {
-    uint256 groups;
+    uint256 word;
+    uint256 slots;
     uint256 place;
     Ticks pair;
 }
@@ -79,11 +80,13 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
     uint256 private immutable _locks;
     /// Bit r: round r is a rising one, where an entity's cash stands in its total.
     uint256 private immutable _risingRounds;
+    /// Byte r: the rounds in which there can be bids while round r takes them; a limit over all rounds looks at no other.
+    uint256 private immutable _together;
 
     mapping(uint256 round => Round) private _rounds;
     mapping(uint256 key => Bucket) private _buckets;
-    /// By round: bit g says that some tick of 32·g … 32·g + 31 has, or had, bids.
-    mapping(uint256 round => uint256) private _occupied;
+    /// By round 8 bits and word: bit i says that one of ticks 2·(256·word + i) and the next has, or had, bids.
+    mapping(uint256 key => uint256) private _occupied;
     mapping(BidId => Bid) private _bids;
     mapping(BidId => Position) private _positions;
     mapping(address attester => uint256) private _generations;
@@ -124,6 +127,7 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         }
         origin = first;
         _risingRounds = rising;
+        _together = _roundsTogether(setup.rounds);
         for (uint256 i = 0; i < 16; ++i) {
             if (uint16(setup.discounts >> (16 * i)) > 9000) revert BadSetup(2);
         }
@@ -133,6 +137,16 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         for (uint256 i = 0; i < setup.attesters.length; ++i) {
             _generations[setup.attesters[i]] = 1 << 32 | 1;
             emit AttesterChanged(setup.attesters[i], 1);
+        }
+    }
+
+    /// A round that opens only after another must have closed, its longest pause included, has no bids before that.
+    function _roundsTogether(RoundSetup[] memory all) private pure returns (uint256 together) {
+        for (uint256 r = 0; r < all.length; ++r) {
+            for (uint256 i = 0; i < all.length; ++i) {
+                bool may = i != r && all[i].open < uint256(all[r].close) + all[r].pauseLimit;
+                if (may) together |= 1 << (8 * r + i);
+            }
         }
     }
 
@@ -404,8 +418,10 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         if (most >= CASH_MAX) return;
         // Unchecked: at most eight amounts below 2⁶⁰.
         unchecked {
-            for (uint256 i = 0; i < roundCount; ++i) {
-                if (i != index) overall += _bids[bidId(i, ((_risingRounds >> i) & 1) * TOTAL, entity)].cash();
+            uint256 others = uint8(_together >> (8 * index));
+            for (uint256 i = 0; others != 0; (++i, others >>= 1)) {
+                if (others & 1 == 0) continue;
+                overall += _bids[bidId(i, ((_risingRounds >> i) & 1) * TOTAL, entity)].cash();
             }
         }
         if (overall > most) revert OverTotal(overall, most);
@@ -436,9 +452,8 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         }
         _ticks[key] = pair.plus(tick, addedCash, addedWeight);
         if (pair.isEmpty()) {
-            uint256 groups = _occupied[index];
-            uint256 group = 1 << (tick >> 5);
-            if (groups & group == 0) _occupied[index] = groups | group;
+            // One bit a slot: what clearing reads is what it needs, however far apart the bids are.
+            _occupied[index << 8 | tick >> 9] |= 1 << uint8(tick >> 1);
         }
     }
 
@@ -466,6 +481,8 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
             received = _held() - before;
         }
         if (received != amount) revert WrongCash(received, amount);
+        // So that no sum of weights, at most ten times the cash, reaches 2⁶⁴.
+        if (before + amount > CASH_MAX) revert EscrowFull(before + amount);
     }
 
     /// `cash.balanceOf(address(this))`, in scratch space.
@@ -515,7 +532,8 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         uint256 tick = round.status == Status.Open ? round.ticks : round.cursor;
         (uint256 cashAbove, uint256 weightAbove) = (round.cashAbove, round.weightAbove);
         (uint256 supply, uint256 price, uint256 step) = (round.supply, round.price, round.step);
-        Walk memory walk = Walk({groups: _occupied[index], place: type(uint256).max, pair: Ticks.wrap(0)});
+        uint256 none = type(uint256).max;
+        Walk memory walk = Walk({word: none, slots: 0, place: none, pair: Ticks.wrap(0)});
         for (; steps != 0; --steps) {
             uint256 cash_;
             uint256 weight;
@@ -567,18 +585,18 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         unchecked {
             while (next != 0) {
                 --next;
-                if ((walk.groups >> (next >> 5)) & 1 == 0) {
-                    // On to the next group; one more is taken off above.
-                    next &= ~uint256(31);
-                    continue;
-                }
+                uint256 word = next >> 9;
+                if (word != walk.word) (walk.word, walk.slots) = (word, _occupied[index << 8 | word]);
                 if (next >> 1 != walk.place) {
-                    walk.place = next >> 1;
-                    walk.pair = _ticks[_key(index, next >> 1)];
-                    if (walk.pair.isEmpty()) {
-                        next &= ~uint256(1);
+                    // The highest occupied slot of this word, at or below the tick's.
+                    uint256 slots = walk.slots & (type(uint256).max >> (255 - ((next >> 1) & 0xff)));
+                    if (slots == 0) {
+                        next = word << 9;
                         continue;
                     }
+                    uint256 place = (word << 8) + Math.log2(slots);
+                    if (place != next >> 1) next = place << 1 | 1;
+                    (walk.place, walk.pair) = (place, _ticks[_key(index, place)]);
                 }
                 weight = walk.pair.weightAt(next);
                 if (weight != 0) return (next, walk.pair.cashAt(next), weight);

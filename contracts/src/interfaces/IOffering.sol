@@ -40,7 +40,7 @@ struct PurchasePermit {
     uint256 last;
     uint256 notBefore;
     uint256 expiry;
-    /// ISO 3166-1 numeric.
+    /// ISO 3166-1 alpha-2, its two letters in 16 bits; 0: not stated.
     uint256 jurisdiction;
     uint256 lockClass;
     bool affiliate;
@@ -230,6 +230,7 @@ interface IOffering {
     error SoldOut(uint256 credits, uint256 supply);
     error TooMuchWithdrawable(uint256 cash, uint256 most);
     error WrongCash(uint256 received, uint256 expected);
+    error EscrowFull(uint256 cash);
     error NoBid(BidId id);
     error NoCoolingOff(BidId id);
     error CoolingOffOver(BidId id, uint256 since);

@@ -33,10 +33,11 @@ struct Bench {
 
 fn setup(cast: [Address; 4], supply: u128) -> (OfferingSetup, TreasurySetup) {
     let [issuer, certifier, guardian, attester] = cast;
-    let round = |sale| RoundSetup {
+    // One after the other, as plans have them: during the auction a limit over all rounds looks at one other.
+    let round = |(index, sale): (u64, Sale)| RoundSetup {
         sale,
-        open: START,
-        close: START + 10 * DAY,
+        open: START + index * 12 * DAY,
+        close: START + index * 12 * DAY + 10 * DAY,
         pause_limit: DAY,
         cooling_off_days: 0,
         withdrawable_most: 0,
@@ -61,7 +62,7 @@ fn setup(cast: [Address; 4], supply: u128) -> (OfferingSetup, TreasurySetup) {
         attesters: vec![attester],
         terms_hash: B256::repeat_byte(1),
         soft_cap: 1,
-        soft_cap_date: START + 20 * DAY,
+        soft_cap_date: START + 50 * DAY,
         deadline: START + 100 * DAY,
         notice_secs: DAY,
         objections: 1,
@@ -69,7 +70,7 @@ fn setup(cast: [Address; 4], supply: u128) -> (OfferingSetup, TreasurySetup) {
         schedules: vec![Schedule { linear: true, points: vec![(30 * 86_400, 10_000)] }; 3],
         discounts: [0, 750, 1_500].map(|bps| Bps::new(bps).expect("a part")).to_vec(),
         lock_days: vec![0, 365],
-        rounds: [fixed, Sale::Auction { prices, ticks: 4_096 }, rising].map(round).to_vec(),
+        rounds: (0..).zip([fixed, Sale::Auction { prices, ticks: 4_096 }, rising]).map(round).collect(),
     };
     let treasury = TreasurySetup {
         issuer,
@@ -124,7 +125,7 @@ impl Bench {
             first: 0,
             last: 4_095,
             not_before: START,
-            expiry: START + 10 * DAY,
+            expiry: START + 40 * DAY,
             jurisdiction: 840,
             lock_class,
             affiliate: false,
@@ -146,8 +147,8 @@ impl Bench {
         self.tell(self.anyone, call).gas_used
     }
 
-    fn after_bidding(&mut self) {
-        self.chain.advance_to(START + 11 * DAY).expect("embedded");
+    fn wait_for_day(&mut self, day: u64) {
+        self.chain.advance_to(START + day * DAY).expect("embedded");
     }
 }
 
@@ -168,6 +169,11 @@ fn main() {
     for entity in 0..44 {
         bench.backer(entity);
     }
+    put("bid_fixed", {
+        bench.bid(30, 0, 0, 100, 0);
+        bench.bid(31, 0, 0, 100, 1)
+    });
+    bench.wait_for_day(12);
     for entity in 0..20u64 {
         let tick = 1_000 + 10 * u16::try_from(entity).expect("small");
         let gas = bench.bid(entity, 1, tick, 100, 0);
@@ -178,15 +184,12 @@ fn main() {
     put("bid_existing_tick", bench.bid(20, 1, 1_100, 100, 0));
     put("raise_bid", bench.bid(20, 1, 1_100, 150, 0));
     put("raise_bid_and_tick", bench.bid(20, 1, 1_110, 200, 0));
-    put("bid_fixed", {
-        bench.bid(30, 0, 0, 100, 0);
-        bench.bid(31, 0, 0, 100, 1)
-    });
+    bench.wait_for_day(24);
     put("bid_rising", {
         bench.bid(30, 2, 0, 100, 0);
         bench.bid(31, 2, 0, 100, 1)
     });
-    bench.after_bidding();
+    bench.wait_for_day(35);
     put("clear_whole_round", bench.anyone(&Call::Clear { round: 1, steps: 10_000 }));
     bench.anyone(&Call::Clear { round: 0, steps: 1 });
     put("settle_winner", bench.anyone(&Call::Settle { id: id(19, 1) }));
@@ -216,7 +219,7 @@ fn main() {
     put("sweep", bench.anyone(&Call::Sweep { round: 1 }));
     let certifier = bench.certifier;
     bench.tell(certifier, &Call::Attest { subject: 0 });
-    bench.chain.advance_to(START + 30 * DAY).expect("embedded");
+    bench.chain.advance_to(START + 60 * DAY).expect("embedded");
     let winner = Key::from_words("backer 19").address();
     put("deliver", bench.tell(winner, &Call::Deliver { id: id(19, 1) }).gas_used);
     bench.anyone(&Call::Settle { id: id(31, 0) });
@@ -225,26 +228,38 @@ fn main() {
 
     // The marginal cost of a tick: a whole book of 4,096 ticks, of which the floor is the clearing one.
     let mut bench = Bench::new(409_600 * CREDIT * 2);
-    bench.backer(0);
-    let tokens: Vec<u64> = (0..4_096).collect();
-    for &entity in &tokens {
+    let entities: Vec<u64> = (0..4_096).collect();
+    bench.wait_for_day(12);
+    for &entity in &entities {
         bench.backer(entity);
         bench.bid(entity, 1, u16::try_from(entity).expect("a tick"), 100, 0);
     }
-    bench.after_bidding();
+    bench.wait_for_day(23);
     let first = bench.anyone(&Call::Clear { round: 1, steps: 1 });
     let next_100 = bench.anyone(&Call::Clear { round: 1, steps: 101 });
-    put("clear_per_tick", (next_100 - first.min(next_100)).div_ceil(100));
+    put("clear_per_tick_full_book", (next_100 - first.min(next_100)).div_ceil(100));
     let mut bench_full = bench;
     let rest = bench_full.anyone(&Call::Clear { round: 1, steps: 10_000 });
     put("clear_rest_of_full_book", rest);
 
     let mut bench = Bench::new(409_600 * CREDIT * 2);
-    for &entity in &tokens {
+    bench.wait_for_day(12);
+    for &entity in &entities {
         bench.backer(entity);
         bench.bid(entity, 1, u16::try_from(entity).expect("a tick"), 100, 0);
     }
-    bench.after_bidding();
+    bench.wait_for_day(23);
     put("clear_full_book", bench.anyone(&Call::Clear { round: 1, steps: 10_000 }));
+    // The marginal cost where ticks are far apart: 120 of them, 34 apart, each in a slot of its own.
+    let mut bench = Bench::new(409_600 * CREDIT * 2);
+    bench.wait_for_day(12);
+    for entity in 0..120u64 {
+        bench.backer(entity);
+        bench.bid(entity, 1, u16::try_from(entity * 34).expect("a tick"), 100, 0);
+    }
+    bench.wait_for_day(23);
+    let first = bench.anyone(&Call::Clear { round: 1, steps: 1 });
+    let next_100 = bench.anyone(&Call::Clear { round: 1, steps: 101 });
+    put("clear_per_tick", (next_100 - first.min(next_100)).div_ceil(100));
     println!("{}", serde_json::to_string_pretty(&out).expect("numbers"));
 }

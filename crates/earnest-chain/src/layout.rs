@@ -170,7 +170,8 @@ pub fn offering(offering: &Offering, at: &Deployment) -> Slots {
         place(&mut slots, offering, index, at);
     }
     for &(index, tick) in offering.occupied.keys() {
-        *slots.entry(mapping_slot(U256::from(index), 4)).or_default() |= U256::from(1) << (tick >> 5);
+        let word = U256::from(index) << 8 | U256::from(tick >> 9);
+        *slots.entry(mapping_slot(word, 4)).or_default() |= U256::from(1) << (tick >> 1 & 0xff);
     }
     for (&id, state) in &offering.bids {
         bid(&mut slots, id, state);

@@ -259,6 +259,8 @@ pub enum OfferingError {
     SoldOut { credits: u128, supply: u128 },
     #[error("{cash} would be withdrawable at once, and the plan allows {most}")]
     TooMuchWithdrawable { cash: u64, most: u64 },
+    #[error("escrow would be {0}, more than a trillion")]
+    EscrowFull(u64),
     #[error("there is no bid {0:?}")]
     NoBid(BidId),
     #[error("bid {0:?} has no cooling-off")]
@@ -522,8 +524,16 @@ impl Offering {
 
     // ---- bids
 
-    /// Places or raises a bid of `caller`, whose balance is `balance`. Returns its id and the cash it takes in.
-    pub fn place(&mut self, now: Time, caller: Address, order: &Order, balance: u64) -> Result<(BidId, u64)> {
+    /// Places or raises a bid of `caller`, whose balance is `balance`, beside `escrow`. Returns its id and the cash it
+    /// takes in.
+    pub fn place(
+        &mut self,
+        now: Time,
+        caller: Address,
+        order: &Order,
+        balance: u64,
+        escrow: u64,
+    ) -> Result<(BidId, u64)> {
         let permit = &order.permit;
         let index = permit.round;
         self.check_round(index)?;
@@ -613,6 +623,9 @@ impl Offering {
         }
         if balance < added {
             return Err(Error::ERC20InsufficientBalance { wallet: caller, has: balance, needs: added });
+        }
+        if escrow + added > CASH_MAX {
+            return Err(Error::EscrowFull(escrow + added));
         }
 
         if old.is_empty() && bid.affiliate {

@@ -28,7 +28,7 @@ pub struct PurchasePermit {
     pub not_before: Time,
     /// Good to.
     pub expiry: Time,
-    /// ISO 3166-1 numeric.
+    /// ISO 3166-1 alpha-2, its two letters in 16 bits; 0: not stated.
     pub jurisdiction: u16,
     /// Index of the regime.
     pub lock_class: u8,

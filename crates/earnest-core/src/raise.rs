@@ -141,7 +141,8 @@ impl Raise {
             Call::Pause { round, secs } => offering.pause(now, caller, *round, *secs)?,
             Call::Bid(order) => {
                 let balance = u64::try_from(self.cash.of(Holder::Account(caller))).unwrap_or(u64::MAX);
-                let (_, cash) = offering.place(now, caller, order, balance)?;
+                let escrow = u64::try_from(self.cash.of(Holder::Offering)).unwrap_or(u64::MAX / 2);
+                let (_, cash) = offering.place(now, caller, order, balance, escrow)?;
                 self.cash.transfer(Holder::Account(caller), Holder::Offering, cash.into());
             }
             Call::Withdraw { id, payee } => {
