@@ -1,4 +1,7 @@
 //! Model and contracts together, in the embedded EVM.
 
+mod hostile;
+mod hostile_cash;
 mod lockstep;
 mod story;
+mod world;
