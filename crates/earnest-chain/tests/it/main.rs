@@ -4,4 +4,5 @@ mod hostile;
 mod hostile_cash;
 mod lockstep;
 mod story;
+mod vault;
 mod world;
