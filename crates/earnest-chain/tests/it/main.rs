@@ -1,4 +1,8 @@
 //! Model and contracts together, in the embedded EVM.
 
+mod hostile;
+mod hostile_cash;
 mod lockstep;
 mod story;
+mod vault;
+mod world;
