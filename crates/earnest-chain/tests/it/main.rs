@@ -2,6 +2,7 @@
 
 mod hostile;
 mod hostile_cash;
+mod kept;
 mod lockstep;
 mod story;
 mod vault;

@@ -151,6 +151,11 @@ pub(crate) fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSet
 impl Story {
     /// A story begins: contracts deployed, backers with cash.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::on(seed, Embedded::new(START))
+    }
+
+    /// The same on a chain that is already there.
+    pub(crate) fn on(seed: u64, chain: Embedded) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut keys = Keys::default();
         let mut person = |name: &str| keys.add(Key::from_words(name));
@@ -164,7 +169,7 @@ impl Story {
         };
         let deployer = Key::from_words("deployer");
         let (offering, treasury) = random_setup(&mut random, &cast);
-        let mut chain = Chain::Embedded(Embedded::new(START));
+        let mut chain = Chain::Embedded(chain);
         let coins = Coins {
             cash: None,
             cash_name: ("Play Dollar".into(), "pUSD".into()),
