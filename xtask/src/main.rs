@@ -92,7 +92,9 @@ fn node_modules() -> Result<PathBuf> {
     let installed = folder.join("node_modules/.package-lock.json");
     let age = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if age(&installed) < age(&folder.join("package-lock.json")) {
-        run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))
+        // Not `npm ci`: it wants the lock file to have anvil's packages for every platform, and npm only writes this one's.
+        let install = ["install", "--no-save", "--no-audit", "--no-fund"];
+        run(Command::new("npm").args(install).current_dir(&folder))
             .context("npm is needed to compile the contracts: install Node.js 20 or later")?;
     }
     Ok(folder.join("node_modules"))
