@@ -122,6 +122,7 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         for (uint256 i = 0; i < count; ++i) {
             RoundSetup memory from = setup.rounds[i];
             _addRound(i, from);
+            if (from.schedules >> setup.schedules.length != 0) revert BadSetup(600 + i);
             if (from.open < first) first = from.open;
             if (from.kind == Kind.Rising) rising |= 1 << i;
         }
@@ -153,12 +154,17 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
     function _addRound(uint256 index, RoundSetup memory from) private {
         bool rising = from.kind == Kind.Rising;
         if (from.close <= from.open || from.ticks == 0 || from.ticks > 4096) revert BadSetup(100 + index);
-        if (rising ? from.windowSecs == 0 : need(from.supply, from.price) == 0) revert BadSetup(200 + index);
+        // A bid after the last window would never be cleared.
+        bool sells = rising
+            ? uint256(from.windowSecs) * from.ticks >= from.close - from.open
+            : need(from.supply, from.price) != 0;
+        if (!sells) revert BadSetup(200 + index);
         if (from.follows != 255 && from.follows >= index) revert BadSetup(300 + index);
         if (uint256(from.price) + uint256(from.ticks) * from.step > type(uint64).max) revert BadSetup(400 + index);
         if (rising) {
+            // Without two knots it could never be cleared.
             (uint256 weight,) = knot(from.ladder, 0);
-            if (weight > from.start) revert BadSetup(500 + index);
+            if (from.ladder.code.length < 41 || weight > from.start) revert BadSetup(500 + index);
         }
         Round storage round = _rounds[index];
         round.kind = from.kind;
@@ -199,9 +205,12 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         if (msg.sender != guardian) revert NotGuardian(msg.sender);
         Round storage round = _round(index);
         (uint256 open, uint256 close) = (round.open, round.close);
-        if (block.timestamp < open || block.timestamp >= close) revert NotOpen(index, open, close, block.timestamp);
-        // What is left of a pause is taken back before the new one is added.
         uint256 until = round.pausedUntil;
+        // A pause moves the opening too, beyond now if it began early in the round.
+        if ((block.timestamp < open && block.timestamp >= until) || block.timestamp >= close) {
+            revert NotOpen(index, open, close, block.timestamp);
+        }
+        // What is left of a pause is taken back before the new one is added.
         uint256 unused = until > block.timestamp ? until - block.timestamp : 0;
         uint256 left = round.pauseLeft + unused;
         if (secs > left) revert PauseTooLong(secs, left);
@@ -704,7 +713,9 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         if (id.window() == TOTAL || slot.cash() == 0) revert NoBid(id);
         if (round.status != Status.Cleared) revert NotCleared(index);
         if (failed()) revert Failed();
-        (uint256 credits, uint256 paid, uint256 back,) = _outcome(id, slot, round);
+        (uint256 credits, uint256 paid, uint256 back, uint256 key) = _outcome(id, slot, round);
+        // Who gets nothing back pulls no refund; the bucket's dust need not wait for it.
+        if (back == 0 && key != 0) _release(round, _buckets[key], slot.cash(), 0);
         slot = slot.withFlag(SETTLED);
         _bids[id] = slot;
         if (credits | paid != 0) _positions[id] = Position(uint96(credits), 0, uint64(paid));

@@ -71,7 +71,17 @@ contract Treasury is ITreasury, Signed, ReentrancyGuardTransient {
         }
         uint256 held = cash.balanceOf(address(this));
         if (held < owed) revert CashMissing(held, owed);
-        _pots[class].cash += uint128(amount);
+        Pot storage pot_ = _pots[class];
+        uint256 part;
+        uint256 seen = pot_.delivered;
+        // What is swept late stands behind the credits that were delivered before, as if it had been here then.
+        if (seen != 0) {
+            (uint256 sold,,,,) = offering.classOf(class);
+            part = amount * seen / sold;
+            circulating += part;
+            emit Synced(class, part);
+        }
+        pot_.cash += uint128(amount - part);
         emit Deposited(class, amount);
     }
 

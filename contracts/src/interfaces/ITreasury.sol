@@ -50,7 +50,7 @@ interface ITreasury {
     error NotSettled(BidId id);
     error NothingToRefund(BidId id);
 
-    /// Offering: cash of this class has arrived.
+    /// Offering: cash of this class has arrived. Its pot shares it with the circulating pot by what was synced before.
     function deposit(uint256 class, uint256 cash) external;
 
     /// Anyone: on delivery of Δ, `floor(pot × Δ ÷ undelivered)` moves to the circulating pot. Draws do it first.

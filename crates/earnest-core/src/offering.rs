@@ -412,7 +412,8 @@ impl Offering {
         }
         self.check_round(index)?;
         let round = self.round_mut(index);
-        if now < round.open || now >= round.close {
+        // A pause moves the opening too, beyond now if it began early in the round.
+        if now < round.open && now >= round.paused_until || now >= round.close {
             return Err(Error::NotOpen { round: index, from: round.open, to: round.close, time: now });
         }
         let unused = round.paused_until.saturating_sub(now);

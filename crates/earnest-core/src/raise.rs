@@ -164,7 +164,7 @@ impl Raise {
             Call::Sweep { round } => {
                 let cash = offering.sweep(*round)?;
                 self.cash.transfer(Holder::Offering, Holder::Treasury, cash.into());
-                self.treasury.deposit(*round, cash);
+                self.treasury.deposit(offering, *round, cash);
             }
             Call::Attest { subject } => offering.attest(now, caller, *subject)?,
             Call::Object { subject } => offering.object(now, caller, *subject)?,

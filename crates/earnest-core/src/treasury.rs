@@ -95,9 +95,15 @@ impl Treasury {
         self.circulating + self.pots.iter().map(|pot| pot.cash).sum::<u64>()
     }
 
-    /// Proceeds of a class have arrived.
-    pub fn deposit(&mut self, class: u8, cash: u64) {
-        self.pots[usize::from(class)].cash += cash;
+    /// Proceeds of a class have arrived. What stands behind credits that were delivered before goes to the circulating
+    /// pot.
+    pub fn deposit(&mut self, offering: &Offering, class: u8, cash: u64) {
+        let pot = &mut self.pots[usize::from(class)];
+        let sold = offering.rounds[usize::from(class)].sold;
+        let part = if pot.delivered == 0 { 0 } else { mul_div(cash.into(), pot.delivered, sold) };
+        let part = u64::try_from(part).expect("at most the cash");
+        pot.cash += cash - part;
+        self.circulating += part;
     }
 
     /// Moves `floor(pot × Δ ÷ undelivered)` to the circulating pot for what was delivered since the last time.

@@ -1,9 +1,9 @@
 //! What must not work. Every call here is refused by an error with a name and changes no slot of any contract.
 
-use alloy_primitives::aliases::U40;
-use alloy_primitives::{Address, Bytes, U256, uint};
-use alloy_sol_types::SolStruct;
-use earnest_chain::bindings::{Credit, Deliver, DevCash, Offering, Payout, Treasury};
+use alloy_primitives::aliases::{U24, U40, U96};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, uint};
+use alloy_sol_types::{SolConstructor, SolStruct};
+use earnest_chain::bindings::{Credit, Deliver, DevCash, LadderData, Offering, Payout, Treasury};
 use earnest_chain::deploy::DeployError;
 use earnest_chain::embedded::DEV_CHAIN_ID;
 use earnest_chain::story::pack;
@@ -640,11 +640,7 @@ fn a_signed_delivery_is_good_for_one() {
         let domain = alloy_sol_types::eip712_domain! {
             name: name, version: "1", chain_id: chain, verifying_contract: contract,
         };
-        let deliver = Deliver {
-            bid: pack(id),
-            delivered: alloy_primitives::aliases::U96::from(delivered),
-            expiry: U40::from(expiry),
-        };
+        let deliver = Deliver { bid: pack(id), delivered: U96::from(delivered), expiry: U40::from(expiry) };
         key(signer).sign(deliver.eip712_signing_hash(&domain))
     };
     let call =
@@ -784,6 +780,20 @@ fn the_guardian_pauses_within_its_budget_and_only_an_open_round() {
     world.refuses("TooEarlyToClear", "stranger", offering, &clear(FIXED, 1));
     world.go_to(CLEARABLE + DAY);
     world.clears(FIXED);
+}
+
+#[test]
+fn a_pause_ends_early_however_early_it_began() {
+    let mut world = World::new();
+    let offering = world.at.offering;
+    world.go_to(60);
+    world.does("guardian", offering, &pause(FIXED, DAY));
+    world.go_to(3_660);
+    world.does("guardian", offering, &pause(FIXED, 0));
+    world.bids("alice", FIXED, 1, 10, 0);
+    let round = world.asks(offering, &Offering::getRoundCall { index: U256::ZERO });
+    assert_eq!((round.open.to::<u64>(), round.close.to::<u64>()), (START + 3_600, START + CLOSE + 3_600));
+    assert_eq!(round.pauseLeft.to::<u64>(), DAY - 3_600);
 }
 
 #[test]
@@ -947,9 +957,13 @@ fn a_setup_that_cannot_work_is_not_deployed() {
         (201, Box::new(|setup| auction(setup).0.floor = 0)),
         (201, Box::new(|setup| auction(setup).0.supply = 0)),
         (202, Box::new(|setup| rising(setup, |window_secs, _, _| *window_secs = 0))),
+        (202, Box::new(|setup| rising(setup, |window_secs, _, _| *window_secs = DAY - 1))),
+        (202, Box::new(|setup| setup.rounds[usize::from(RISING)].close += 1)),
         (302, Box::new(|setup| rising(setup, |_, follows, _| *follows = Some(2)))),
         (302, Box::new(|setup| rising(setup, |_, follows, _| *follows = Some(254)))),
         (401, Box::new(|setup| auction(setup).0.step = u64::MAX / 63)),
+        (600, Box::new(|setup| setup.rounds[0].schedules = 0b111)),
+        (602, Box::new(|setup| setup.rounds[2].schedules = 0x8000)),
         (502, Box::new(move |setup| rising(setup, |_, _, at| *at = ladder(&[(1, 0), (2, 1)])))),
     ];
     for (place, change) in cases {
@@ -957,5 +971,70 @@ fn a_setup_that_cannot_work_is_not_deployed() {
         let error = made.err().unwrap_or_else(|| panic!("BadSetup({place}) was deployed"));
         let DeployError::Chain("offering", error) = error else { panic!("{error}") };
         assert_eq!(error.to_string(), format!("refused: BadSetup {{ place: {place} }}"));
+    }
+}
+
+/// A rising round whose ladder is not there could never be cleared.
+#[test]
+fn a_rising_round_without_a_ladder_is_not_deployed() {
+    let mut world = World::new();
+    let empty = world.chain.send(
+        who("deployer"),
+        TxKind::Create,
+        [LadderData::BYTECODE.as_ref(), &LadderData::constructorCall { knots: Bytes::new() }.abi_encode()]
+            .concat()
+            .into(),
+    );
+    let empty = empty.expect("deploys").created.expect("a contract");
+    for ladder in [Address::ZERO, who("issuer"), empty] {
+        let setup = bare_setup(ladder);
+        let code = [Offering::BYTECODE.as_ref(), &Offering::constructorCall { setup }.abi_encode()].concat();
+        let error = world.chain.send(who("deployer"), TxKind::Create, code.into()).expect_err("is refused");
+        assert_eq!(error.to_string(), "refused: BadSetup { place: 500 }");
+    }
+}
+
+/// One rising round of a day.
+fn bare_setup(ladder: Address) -> Offering::OfferingSetup {
+    let round = Offering::RoundSetup {
+        kind: 3,
+        firstCome: false,
+        coolingOffDays: 0,
+        follows: 255,
+        ticks: 1,
+        schedules: 1,
+        open: U40::from(START),
+        close: U40::from(START + DAY),
+        pauseLimit: U24::ZERO,
+        supply: U96::ZERO,
+        price: 0,
+        step: 0,
+        windowSecs: u32::try_from(DAY).unwrap(),
+        windowCap: 1,
+        cap: 1,
+        start: 0,
+        withdrawableMost: 0,
+        ladder,
+    };
+    Offering::OfferingSetup {
+        cash: Address::ZERO,
+        credit: Address::ZERO,
+        treasury: Address::ZERO,
+        vault: Address::ZERO,
+        issuer: who("issuer"),
+        certifier: who("certifier"),
+        guardian: who("guardian"),
+        termsHash: B256::ZERO,
+        softCap: 0,
+        softCapDate: U40::ZERO,
+        deadline: U40::ZERO,
+        notice: 0,
+        objections: 0,
+        milestones: 0,
+        discounts: U256::ZERO,
+        locks: U256::ZERO,
+        schedules: vec![U256::ZERO],
+        attesters: Vec::new(),
+        rounds: vec![round],
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Story {
     pub(crate) at: Deployment,
     pub(crate) keys: Keys,
     pub(crate) cast: Cast,
+    /// What all amounts of cash are multiplied by.
+    scale: u64,
 }
 
 /// Everyone in a story.
@@ -151,11 +153,29 @@ pub(crate) fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSet
 impl Story {
     /// A story begins: contracts deployed, backers with cash.
     pub(crate) fn new(seed: u64) -> Self {
-        Self::on(seed, Embedded::new(START))
+        Self::begin(seed, Embedded::new(START), 1, |_, _, _| {})
     }
 
     /// The same on a chain that is already there.
     pub(crate) fn on(seed: u64, chain: Embedded) -> Self {
+        Self::begin(seed, chain, 1, |_, _, _| {})
+    }
+
+    /// The same with amounts of another size and a changed setup.
+    pub(crate) fn with(
+        seed: u64,
+        scale: u64,
+        change: impl FnOnce(&mut ChaCha8Rng, &mut OfferingSetup, &mut TreasurySetup),
+    ) -> Self {
+        Self::begin(seed, Embedded::new(START), scale, change)
+    }
+
+    fn begin(
+        seed: u64,
+        chain: Embedded,
+        scale: u64,
+        change: impl FnOnce(&mut ChaCha8Rng, &mut OfferingSetup, &mut TreasurySetup),
+    ) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut keys = Keys::default();
         let mut person = |name: &str| keys.add(Key::from_words(name));
@@ -168,7 +188,8 @@ impl Story {
             stranger: person("stranger"),
         };
         let deployer = Key::from_words("deployer");
-        let (offering, treasury) = random_setup(&mut random, &cast);
+        let (mut offering, mut treasury) = random_setup(&mut random, &cast);
+        change(&mut random, &mut offering, &mut treasury);
         let mut chain = Chain::Embedded(chain);
         let coins = Coins {
             cash: None,
@@ -179,12 +200,14 @@ impl Story {
         let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins).expect("deploys");
         let mut raise = Raise::new(offering, treasury);
         for &backer in &cast.backers {
-            let units = if random.random_bool(0.1) { 5_000_000 } else { 100_000_000_000 };
+            let units = if random.random_bool(0.1) { 5_000_000 } else { 100_000_000_000u64 };
+            // An eighth of what a slot holds, so that all of them together have no more than it.
+            let units = units.saturating_mul(scale).min(CASH_MAX / 8);
             mint_cash(&mut chain, &deployer, at.cash, backer, units).expect("mints");
             raise.cash.mint(Holder::Account(backer), units.into());
             approve_cash(&mut chain, keys.of(backer), at.cash, at.offering).expect("approves");
         }
-        Story { random, raise, chain, at, keys, cast }
+        Story { random, raise, chain, at, keys, cast, scale }
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -234,13 +257,14 @@ impl Story {
         );
         let mine: Vec<_> = known.filter(|(id, bid)| id.entity == entity && bid.cash > 0).collect();
         let standing = mine.first().map(|(_, bid)| **bid);
-        let (mut cash, mut schedule) = (random.random_range(1..=900_000_000u64), random.random_range(0..4u8));
+        let (mut cash, mut schedule) =
+            (random.random_range(1..=900_000_000 * self.scale), random.random_range(0..4u8));
         let mut lock_class = random.random_range(0..3u8);
         let mut affiliate = entity >= 8;
         let mut tick = tick;
         if let Some(bid) = standing {
             if random.random_bool(0.7) {
-                cash = bid.cash + random.random_range(0..=500_000_000);
+                cash = bid.cash + random.random_range(0..=500_000_000 * self.scale);
                 tick = tick.max(bid.tick);
             }
             if random.random_bool(0.9) {
@@ -254,7 +278,7 @@ impl Story {
             round,
             min_cash: 1,
             max_cash: CASH_MAX,
-            max_total: if random.random_bool(0.5) { u64::MAX } else { 1_200_000_000 },
+            max_total: if random.random_bool(0.5) { u64::MAX } else { 1_200_000_000 * self.scale },
             first: 0,
             last: u16::MAX,
             not_before: 0,

@@ -44,10 +44,14 @@ impl Offering {
     }
 
     fn make_position(&mut self, id: BidId) {
-        let (share, _) = self.outcome(id);
+        let (share, pro_rata) = self.outcome(id);
         let bid = self.bids.get_mut(&id).expect("checked");
         bid.settled = true;
-        let affiliate = bid.affiliate;
+        let (cash, affiliate) = (bid.cash, bid.affiliate);
+        // Who gets nothing back pulls no refund; the bucket's dust need not wait for it.
+        if let Some(place) = pro_rata.filter(|_| share.back == 0) {
+            self.release(id.round, place, cash, 0);
+        }
         if share.credits != 0 || share.paid != 0 {
             self.positions.insert(id, Position { credits: share.credits, delivered: 0, paid: share.paid });
         }
@@ -87,13 +91,7 @@ impl Offering {
                 bid.settled = true;
             }
             if let Some(place) = pro_rata {
-                let bucket = self.buckets.get_mut(&(id.round, place)).expect("has an outcome");
-                bucket.cash_left -= bid.cash;
-                bucket.refunds_left -= share.back;
-                if bucket.cash_left == 0 {
-                    let dust = std::mem::take(&mut bucket.refunds_left);
-                    self.round_mut(id.round).dust += dust;
-                }
+                self.release(id.round, place, bid.cash, share.back);
             }
             share.back
         };
@@ -104,6 +102,17 @@ impl Offering {
             self.bids.entry(id.total()).or_default().cash -= back;
         }
         Ok(back)
+    }
+
+    /// The last refund of a pro rata bucket leaves the dust of all its roundings.
+    fn release(&mut self, round: u8, place: u16, cash: u64, back: u64) {
+        let bucket = self.buckets.get_mut(&(round, place)).expect("has an outcome");
+        bucket.cash_left -= cash;
+        bucket.refunds_left -= back;
+        if bucket.cash_left == 0 {
+            let dust = std::mem::take(&mut bucket.refunds_left);
+            self.round_mut(round).dust += dust;
+        }
     }
 
     /// Moves a cleared round's proceeds to the treasury. Returns the cash.
