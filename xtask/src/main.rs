@@ -188,9 +188,23 @@ fn gas(json: bool, check: bool, save: bool) -> Result<()> {
                 bail!("{name} takes {gas} gas, and the bar is {most}");
             }
         }
-        println!("gas is as in bench/gas.json, and under every bar");
+        let docs = std::fs::read_to_string(root().join("docs/gas.md"))?;
+        for (name, gas) in &figures {
+            let shown = grouped(gas.as_u64().with_context(|| format!("{name} is not a number"))?);
+            if GAS_BARS.iter().any(|(bar, _)| bar == name) && !docs.contains(&format!("| {shown} |")) {
+                bail!("docs/gas.md does not say that {name} takes {shown}");
+            }
+        }
+        println!("gas is as in bench/gas.json and docs/gas.md, and under every bar");
     }
     Ok(())
+}
+
+/// Thousands set apart by commas.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
+    groups.collect::<Vec<_>>().join(",")
 }
 
 fn test() -> Result<()> {
