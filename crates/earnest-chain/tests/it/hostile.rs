@@ -12,6 +12,8 @@ use earnest_core::curve::{Knot, Ladder};
 use earnest_core::money::{Bps, CASH_MAX};
 use earnest_core::offering::{DAY, OfferingSetup, Sale};
 use earnest_core::permit::PurchasePermit;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::story::START;
 use crate::world::*;
@@ -794,6 +796,49 @@ fn a_pause_ends_early_however_early_it_began() {
     let round = world.asks(offering, &Offering::getRoundCall { index: U256::ZERO });
     assert_eq!((round.open.to::<u64>(), round.close.to::<u64>()), (START + 3_600, START + CLOSE + 3_600));
     assert_eq!(round.pauseLeft.to::<u64>(), DAY - 3_600);
+}
+
+/// Random pauses, prolonged, cut short and begun anew: a bid stands in the window of the time that bids were taken.
+#[test]
+fn the_clock_of_windows_stands_still_while_bids_are_paused() {
+    const HOURS: u64 = 3_600;
+    for seed in 0..40 {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut world = World::with(|offering, _| {
+            let round = &mut offering.rounds[usize::from(RISING)];
+            round.pause_limit = 4 * DAY;
+            let Sale::Rising { window_secs, windows, .. } = &mut round.sale else { unreachable!() };
+            (*window_secs, *windows) = (4 * HOURS, 60);
+        });
+        let offering = world.at.offering;
+        let (mut paused, mut until, mut left) = (0, START, 4 * DAY);
+        for entity in 0..60 {
+            let now = world.chain.time() + random.random_range(1..6 * HOURS);
+            world.chain.advance_to(now);
+            let close = START + CLOSE + paused;
+            if now >= close {
+                world.refuses("NotOpen", "guardian", offering, &pause(RISING, 0));
+                break;
+            }
+            let call = world.order(&world.permit("alice", RISING, entity), CASH, 0);
+            if now < until {
+                world.refuses("BidsPaused", "alice", offering, &call);
+            } else {
+                world.does("alice", offering, &call);
+                let window = u16::try_from((now - START - paused) / (4 * HOURS)).unwrap();
+                let id = BidId { round: RISING, window, entity };
+                let slot = world.asks(offering, &Offering::getBidCall { id: pack(id) });
+                assert!(!slot.is_zero(), "seed {seed}: {id:?} at {now}");
+            }
+            if random.random_bool(0.3) {
+                let unused = until.saturating_sub(now);
+                let secs = random.random_range(0..=left + unused) / random.random_range(1..5);
+                world.does("guardian", offering, &pause(RISING, secs));
+                (paused, left, until) = (paused + secs - unused, left + unused - secs, now + secs);
+            }
+        }
+        assert!(paused <= 4 * DAY);
+    }
 }
 
 #[test]

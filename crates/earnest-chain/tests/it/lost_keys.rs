@@ -148,6 +148,7 @@ pub(crate) fn lose_the_keys(mut story: Story, seen: &mut BTreeMap<String, u64>) 
         story.pass_time();
         let (caller, call) = story.next();
         ledger.act(&mut story, caller, &call);
+        withdrawable_is_what_cools_off(&story);
     }
 
     // From here on issuer, attesters and guardian are gone.
@@ -175,6 +176,17 @@ pub(crate) fn lose_the_keys(mut story: Story, seen: &mut BTreeMap<String, u64>) 
     story.compare_whole();
     let end = everyone_is_whole(&story, &ledger);
     *seen.entry(end.into()).or_default() += 1;
+}
+
+/// What counts against the plan's bound is what could be withdrawn, to the unit, as long as anything can.
+fn withdrawable_is_what_cools_off(story: &Story) {
+    let offering = &story.raise.offering;
+    for (index, round) in (0u8..).zip(&offering.rounds) {
+        if round.status == Status::Open && !offering.failed(story.now()) {
+            let bids = offering.bids.iter().filter(|(id, bid)| id.round == index && bid.cooling_off);
+            assert_eq!(bids.map(|(_, bid)| bid.cash).sum::<u64>(), round.withdrawable, "round {index}");
+        }
+    }
 }
 
 /// Checks how it ended for every bid, and returns how.
