@@ -83,7 +83,7 @@ pub struct Clear {
     /// Round, by name or number.
     round: String,
     /// At most so many ticks or windows in a transaction.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 400)]
     steps: u64,
     #[command(flatten)]
     common: Common,
