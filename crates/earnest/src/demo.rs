@@ -414,7 +414,7 @@ impl<'a> Run<'a> {
         let round = u8::try_from(index).expect("at most 8");
         // In pieces, as anyone would within a block's gas.
         while self.raise.offering.rounds[index].status != Status::Cleared {
-            self.must(self.anyone(), &Call::Clear { round, steps: 1_000 })?;
+            self.must(self.anyone(), &Call::Clear { round, steps: 400 })?;
         }
         self.stage(&format!("{} is cleared", self.plan.rounds[index].name));
         Ok(())
