@@ -543,7 +543,11 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         (uint256 supply, uint256 price, uint256 step) = (round.supply, round.price, round.step);
         uint256 none = type(uint256).max;
         Walk memory walk = Walk({word: none, slots: 0, place: none, pair: Ticks.wrap(0)});
-        for (; steps != 0; --steps) {
+        for (; steps != 0;) {
+            // Unchecked: it was not 0.
+            unchecked {
+                --steps;
+            }
             uint256 cash_;
             uint256 weight;
             (tick, cash_, weight) = _nextTick(index, walk, tick);
