@@ -24,7 +24,7 @@ const settings = {
   // No metadata hash and no CBOR, so that the bytes depend on the sources and the settings alone.
   viaIR: true,
   evmVersion: 'cancun',
-  optimizer: { enabled: true, runs: Number(process.env.RUNS ?? 1500) },
+  optimizer: { enabled: true, runs: Number(process.env.RUNS ?? 1200) },
   metadata: { bytecodeHash: 'none', appendCBOR: false },
   outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object', 'storageLayout'] } },
 };

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
@@ -222,6 +223,23 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
     }
 
     // ---- bids
+
+    /// @inheritdoc IOffering
+    function multicall(bytes[] calldata calls) external {
+        for (uint256 i = 0; i < calls.length; ++i) {
+            (bool done, bytes memory answer) = address(this).delegatecall(calls[i]);
+            if (done) continue;
+            assembly ("memory-safe") {
+                revert(add(answer, 32), mload(answer))
+            }
+        }
+    }
+
+    /// @inheritdoc IOffering
+    function permitCash(bytes calldata args) external {
+        (bool ignored,) = address(cash).call(bytes.concat(IERC20Permit.permit.selector, args));
+        ignored;
+    }
 
     /// @inheritdoc IOffering
     function bid(
@@ -585,6 +603,7 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
         round.status = Status.Clearing;
         round.cursor = uint16(tick);
         (round.cashAbove, round.weightAbove) = (uint64(cashAbove), uint64(weightAbove));
+        emit ClearingAdvanced(index, tick);
     }
 
     /// The highest tick below `tick` with bids, or weight 0.
@@ -665,6 +684,7 @@ contract Offering is IOffering, Signed, Schedules, ReentrancyGuardTransient {
             round.status = Status.Clearing;
             (round.cursor, round.knot, round.weightAbove) = (uint16(window), uint16(below), uint64(x));
             (round.sold, round.proceeds) = (uint96(sold), uint64(proceeds));
+            emit ClearingAdvanced(index, window);
         }
     }
 

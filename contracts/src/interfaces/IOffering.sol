@@ -193,6 +193,8 @@ interface IOffering {
     event BidWithdrawn(BidId indexed id, uint256 cash, address payee);
     event CoolingOffLapsed(BidId indexed id);
     event Paused(uint256 indexed round, uint256 until);
+    /// A piece of clearing ended here: at this tick of an auction, or before this window.
+    event ClearingAdvanced(uint256 indexed round, uint256 cursor);
     event Cleared(uint256 indexed round, uint256 sold, uint256 proceeds);
     event WindowCleared(uint256 indexed round, uint256 indexed window, uint256 sold, uint256 used);
     event Settled(BidId indexed id, uint256 credits, uint256 paid, uint256 refund);
@@ -256,6 +258,14 @@ interface IOffering {
 
     /// Guardian: no bids in this round for so many seconds; its end moves by as much. 0 ends a pause early.
     function pause(uint256 round, uint256 secs) external;
+
+    /// Several calls of one sender in one transaction, all or none.
+    function multicall(bytes[] calldata calls) external;
+
+    /// An ERC-2612 signature in place of an approval, for a `bid` in the same `multicall`. A refusal by the coin is passed
+    /// over: whoever saw the signature may have used it first, and what counts is the allowance.
+    /// @param args The encoded arguments of the coin's `permit`, which anyone may send.
+    function permitCash(bytes calldata args) external;
 
     /// Places a bid of `cash` in all, or raises it to that; cash and tick only rise. The caller is the wallet.
     /// @param tick The limit in an auction, 0 elsewhere.

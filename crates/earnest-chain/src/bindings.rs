@@ -36,6 +36,17 @@ sol!(
     "../../contracts/artifacts/LadderData.json"
 );
 
+sol!(
+    #[sol(all_derives)]
+    Launchpad,
+    "../../contracts/artifacts/Launchpad.json"
+);
+sol!(
+    #[sol(all_derives)]
+    Cradle,
+    "../../contracts/artifacts/Cradle.json"
+);
+
 sol! {
     /// What an owner signs to be paid elsewhere.
     #[derive(Debug)]

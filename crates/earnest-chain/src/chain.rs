@@ -1,7 +1,7 @@
 //! One small face for every chain, so that all above it is the same in this process and on a real node.
 
 use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
-use alloy_sol_types::{SolCall, SolConstructor};
+use alloy_sol_types::SolCall;
 use earnest_core::plan::Time;
 use thiserror::Error;
 
@@ -62,7 +62,7 @@ impl Chain {
     /// EIP-155 id.
     pub fn id(&self) -> u64 {
         match self {
-            Chain::Embedded(_) => crate::embedded::DEV_CHAIN_ID,
+            Chain::Embedded(chain) => chain.chain_id(),
             Chain::Rpc(rpc) => rpc.chain_id(),
         }
     }
@@ -98,16 +98,9 @@ impl Chain {
         self.transact(key, TxKind::Call(to), call.abi_encode().into())
     }
 
-    /// Deploys a contract.
-    pub fn deploy(
-        &mut self,
-        key: &Key,
-        bytecode: &Bytes,
-        constructor: &impl SolConstructor,
-    ) -> Result<Address, ChainError> {
-        let data = [bytecode.as_ref(), &constructor.abi_encode()].concat();
-        let receipt = self.transact(key, TxKind::Create, data.into())?;
-        receipt.created.ok_or_else(|| ChainError::Node("the node reports no created contract".into()))
+    /// The same with data as it goes out.
+    pub fn send_data(&mut self, key: &Key, to: Address, data: Bytes) -> Result<Receipt, ChainError> {
+        self.transact(key, TxKind::Call(to), data)
     }
 
     /// Asks a contract.

@@ -1,25 +1,34 @@
-//! A plan's contracts on a chain. The contracts name each other in their constructors, so the addresses are worked
-//! out from the deployer's nonces first and compared with what was created.
+//! A plan's contracts on a chain. The contracts name each other in their constructors; `Launchpad.sol` puts each at an
+//! address that follows from the deployer, the plan and the contracts' code, so that a deployment that stopped half-way
+//! goes on from any machine, and a stranger can work out where everything must be.
 
-use alloy_primitives::{Address, Bytes, U256, address, hex};
+use alloy_primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
+use alloy_sol_types::{SolConstructor, SolValue};
 use earnest_core::bid::BidId;
 use earnest_core::curve::Ladder;
 use earnest_core::offering::{Offering as Offering_, OfferingSetup, RoundSetup, Sale};
+use earnest_core::setup::Parties;
 use earnest_core::treasury::TreasurySetup;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::bindings::{Credit, DevCash, LadderData, Offering, Treasury, Vault};
-use crate::chain::{Chain, ChainError};
+use crate::bindings::{Cradle, Credit, DevCash, LadderData, Launchpad, Offering, Treasury, Vault};
+use crate::chain::{Chain, ChainError, Receipt};
 use crate::key::Key;
 
 /// x402 `batch-settlement`, the same address on every chain that has it.
 pub const X402_SETTLEMENT: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 /// Its ERC-3009 deposit collector.
 pub const X402_COLLECTOR: Address = address!("4020806089470a89826cB9fB1f4059150b550004");
+/// The deterministic deployment proxy that most chains have: salt, then code, in; CREATE2.
+pub const CREATE2_PROXY: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
+/// Its code.
+pub const CREATE2_PROXY_CODE: Bytes = Bytes::from_static(&hex!(
+    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+));
 
 /// Where a plan's contracts are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// The coin raised.
     pub cash: Address,
@@ -35,10 +44,49 @@ pub struct Deployment {
     pub ladders: Vec<Option<Address>>,
 }
 
+/// A deployment as its issuer publishes it: with the plan, all that anyone needs to find and to check it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// EIP-155 id.
+    pub chain_id: u64,
+    /// Nothing of it was there before this block.
+    pub block: u64,
+    /// Whose key deployed it.
+    pub deployer: Address,
+    /// Sets apart deployments of one plan by one deployer.
+    pub salt: u64,
+    /// Draws the tap, rotates attesters.
+    pub issuer: Address,
+    /// Attests.
+    pub certifier: Address,
+    /// Objects and pauses.
+    pub guardian: Address,
+    /// Signed permits at first.
+    pub attesters: Vec<Address>,
+    /// Hash of the terms.
+    pub terms_hash: B256,
+    /// Receiver of the channels that vaults may fund.
+    pub revenue: Address,
+    /// Where everything is.
+    pub contracts: Deployment,
+}
+
+impl Record {
+    /// Who is who.
+    pub fn parties(&self) -> Parties {
+        Parties {
+            issuer: self.issuer,
+            certifier: self.certifier,
+            guardian: self.guardian,
+            attesters: self.attesters.clone(),
+        }
+    }
+}
+
 /// Names and coins of a deployment, beside the rules.
 #[derive(Clone, Debug)]
 pub struct Coins {
-    /// An existing coin; `None` deploys play money.
+    /// An existing coin; `None` deploys play money, which the deployer mints.
     pub cash: Option<Address>,
     /// Name and symbol of play money.
     pub cash_name: (String, String),
@@ -48,27 +96,144 @@ pub struct Coins {
     pub revenue: Address,
 }
 
+impl Coins {
+    /// As a plan names them.
+    pub fn of(plan: &earnest_core::plan::Plan, revenue: Address) -> Self {
+        Coins {
+            cash: plan.cash.address,
+            cash_name: (plan.cash.name.clone(), plan.cash.symbol.clone()),
+            credit_name: (plan.credits.name.clone(), plan.credits.symbol.clone()),
+            revenue,
+        }
+    }
+}
+
 /// A deployment that cannot go on.
 #[derive(Debug, Error)]
 pub enum DeployError {
     /// The chain refused.
     #[error("{0}: {1}")]
-    Chain(&'static str, ChainError),
-    /// Someone else used the deployer's key in between.
+    Chain(String, ChainError),
+    /// The chain has no proxy to put the launchpad at its address.
     #[error(
-        "{what} was created at {created}, expected {expected}: the deployer's key was used by someone else"
+        "chain {0} has no deterministic deployment proxy at {CREATE2_PROXY}\n  hint: it can be put on any chain by a transaction that anyone may send, see https://github.com/Arachnid/deterministic-deployment-proxy"
     )]
-    Elsewhere {
-        /// Which contract.
-        what: &'static str,
-        /// Where it is.
-        created: Address,
-        /// Where it should be.
-        expected: Address,
-    },
+    NoProxy(u64),
+    /// The transaction went through and there is no code.
+    #[error("{0} has no code after its transaction went through")]
+    Nothing(String),
 }
 
-/// Deploys everything a plan needs.
+/// One contract of a deployment.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// `offering`, `ladder 2`, …
+    pub name: String,
+    /// Where it will be.
+    pub at: Address,
+    /// Whom the transaction goes to, and what it says.
+    pub to: Address,
+    /// Its data.
+    pub data: Bytes,
+}
+
+/// Everything that a deployment will be, before anything is sent.
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    /// In order; a step needs those before it.
+    pub steps: Vec<Step>,
+    /// Where everything will be.
+    pub contracts: Deployment,
+}
+
+/// Where the launchpad is, on every chain with the proxy.
+pub fn launchpad() -> Address {
+    CREATE2_PROXY.create2(B256::ZERO, keccak256(&Launchpad::BYTECODE))
+}
+
+fn init_code(bytecode: &Bytes, constructor: &impl SolConstructor) -> Bytes {
+    [bytecode.as_ref(), &constructor.abi_encode()].concat().into()
+}
+
+impl Blueprint {
+    /// Works it out. Nothing is asked of any chain.
+    pub fn new(
+        deployer: Address,
+        salt: u64,
+        offering: &OfferingSetup,
+        treasury: &TreasurySetup,
+        coins: &Coins,
+    ) -> Self {
+        // The addresses commit to the rules and to the code: to all init code, in which the contracts' own addresses
+        // are left out.
+        let nowhere = Deployment {
+            ladders: offering.rounds.iter().map(|round| round.is_rising().then_some(Address::ZERO)).collect(),
+            ..Deployment::default()
+        };
+        let draft = init_codes(deployer, offering, treasury, coins, &nowhere);
+        let all = draft.iter().fold(Vec::new(), |all, (_, code)| [all, keccak256(code).to_vec()].concat());
+        let commitment = keccak256((U256::from(salt), keccak256(all)).abi_encode());
+        let launchpad = launchpad();
+        let salt_of = |name: &str| keccak256((commitment, name.to_string()).abi_encode());
+        let place = |name: &str| {
+            let salt = keccak256((deployer, salt_of(name)).abi_encode());
+            launchpad.create2(salt, keccak256(&Cradle::BYTECODE)).create(1)
+        };
+        let contracts = Deployment {
+            cash: coins.cash.unwrap_or_else(|| place("cash")),
+            credit: place("credit"),
+            offering: place("offering"),
+            treasury: place("treasury"),
+            vault: place("vault"),
+            ladders: (0..offering.rounds.len())
+                .map(|index| nowhere.ladders[index].map(|_| place(&format!("ladder {index}"))))
+                .collect(),
+        };
+        let mut steps = vec![Step {
+            name: "launchpad".into(),
+            at: launchpad,
+            to: CREATE2_PROXY,
+            data: [B256::ZERO.as_slice(), &Launchpad::BYTECODE].concat().into(),
+        }];
+        for (name, code) in init_codes(deployer, offering, treasury, coins, &contracts) {
+            let call = Launchpad::launchCall { salt: salt_of(&name), code };
+            let data = alloy_sol_types::SolCall::abi_encode(&call).into();
+            steps.push(Step { at: place(&name), name, to: launchpad, data });
+        }
+        Blueprint { steps, contracts }
+    }
+
+    /// Sends what is not there yet. `report` hears of each step: its receipt, or that it was there.
+    pub fn run(
+        &self,
+        chain: &mut Chain,
+        key: &Key,
+        mut report: impl FnMut(&Step, Option<&Receipt>),
+    ) -> Result<(), DeployError> {
+        let id = chain.id();
+        let at = |step: &Step| {
+            let name = step.name.clone();
+            move |error| DeployError::Chain(name, error)
+        };
+        for step in &self.steps {
+            if !chain.code(step.at).map_err(at(step))?.is_empty() {
+                report(step, None);
+                continue;
+            }
+            if step.to == CREATE2_PROXY && chain.code(CREATE2_PROXY).map_err(at(step))?.is_empty() {
+                return Err(DeployError::NoProxy(id));
+            }
+            let receipt = chain.send_data(key, step.to, step.data.clone()).map_err(at(step))?;
+            if chain.code(step.at).map_err(at(step))?.is_empty() {
+                return Err(DeployError::Nothing(step.name.clone()));
+            }
+            report(step, Some(&receipt));
+        }
+        Ok(())
+    }
+}
+
+/// Deploys everything a plan needs, or what of it is missing.
 pub fn deploy(
     chain: &mut Chain,
     key: &Key,
@@ -76,56 +241,48 @@ pub fn deploy(
     treasury: &TreasurySetup,
     coins: &Coins,
 ) -> Result<Deployment, DeployError> {
-    let at = |what| move |error| DeployError::Chain(what, error);
-    let cash = match coins.cash {
-        Some(cash) => cash,
-        None => {
-            let (name_, symbol_) = coins.cash_name.clone();
-            let constructor = DevCash::constructorCall { name_, symbol_ };
-            chain.deploy(key, &DevCash::BYTECODE, &constructor).map_err(at("cash"))?
-        }
-    };
-    let mut ladders = Vec::new();
-    for round in &offering.rounds {
-        ladders.push(match &round.sale {
-            Sale::Rising { ladder, .. } => {
-                let constructor = LadderData::constructorCall { knots: ladder_bytes(ladder) };
-                Some(chain.deploy(key, &LadderData::BYTECODE, &constructor).map_err(at("ladder"))?)
-            }
-            _ => None,
-        });
-    }
+    let blueprint = Blueprint::new(key.address(), 0, offering, treasury, coins);
+    blueprint.run(chain, key, |_, _| {})?;
+    Ok(blueprint.contracts)
+}
 
-    let nonce = chain.nonce(key.address()).map_err(at("nonce"))?;
-    let place = |step| key.address().create(nonce + step);
-    let (credit_at, vault_at, treasury_at, offering_at) = (place(0), place(1), place(2), place(3));
+/// Init code of each contract, in the order of deployment.
+fn init_codes(
+    deployer: Address,
+    offering: &OfferingSetup,
+    treasury: &TreasurySetup,
+    coins: &Coins,
+    at: &Deployment,
+) -> Vec<(String, Bytes)> {
+    let mut codes = Vec::new();
+    if coins.cash.is_none() {
+        let (name_, symbol_) = coins.cash_name.clone();
+        let constructor = DevCash::constructorCall { name_, symbol_, minter_: deployer };
+        codes.push(("cash".into(), init_code(&DevCash::BYTECODE, &constructor)));
+    }
+    for (index, round) in offering.rounds.iter().enumerate() {
+        if let Sale::Rising { ladder, .. } = &round.sale {
+            let constructor = LadderData::constructorCall { knots: ladder_bytes(ladder) };
+            codes.push((format!("ladder {index}"), init_code(&LadderData::BYTECODE, &constructor)));
+        }
+    }
     let (name_, symbol_) = coins.credit_name.clone();
-    let constructor = Credit::constructorCall { name_, symbol_, minter_: offering_at };
-    let credit = chain.deploy(key, &Credit::BYTECODE, &constructor).map_err(at("credit"))?;
+    let constructor = Credit::constructorCall { name_, symbol_, minter_: at.offering };
+    codes.push(("credit".into(), init_code(&Credit::BYTECODE, &constructor)));
     let constructor = Vault::constructorCall {
-        credit_: credit_at,
+        credit_: at.credit,
         channels_: X402_SETTLEMENT,
         collector_: X402_COLLECTOR,
         revenue_: coins.revenue,
     };
-    let vault = chain.deploy(key, &Vault::BYTECODE, &constructor).map_err(at("vault"))?;
-    let setup = treasury_setup(treasury, cash, offering_at, offering.rounds.len());
+    codes.push(("vault".into(), init_code(&Vault::BYTECODE, &constructor)));
+    let setup = treasury_setup(treasury, at.cash, at.offering, offering.rounds.len());
     let constructor = Treasury::constructorCall { setup };
-    let treasury = chain.deploy(key, &Treasury::BYTECODE, &constructor).map_err(at("treasury"))?;
-    let setup = offering_setup(offering, cash, credit_at, treasury_at, vault_at, &ladders);
+    codes.push(("treasury".into(), init_code(&Treasury::BYTECODE, &constructor)));
+    let setup = offering_setup(offering, at.cash, at.credit, at.treasury, at.vault, &at.ladders);
     let constructor = Offering::constructorCall { setup };
-    let created = chain.deploy(key, &Offering::BYTECODE, &constructor).map_err(at("offering"))?;
-    for (what, created, expected) in [
-        ("credit", credit, credit_at),
-        ("vault", vault, vault_at),
-        ("treasury", treasury, treasury_at),
-        ("offering", created, offering_at),
-    ] {
-        if created != expected {
-            return Err(DeployError::Elsewhere { what, created, expected });
-        }
-    }
-    Ok(Deployment { cash, credit, offering: created, treasury, vault, ladders })
+    codes.push(("offering".into(), init_code(&Offering::BYTECODE, &constructor)));
+    codes
 }
 
 /// Knots as `Ladder.sol` reads them: weight 8 bytes, credits 12.

@@ -13,10 +13,12 @@ use revm::context::{BlockEnv, CfgEnv, TxEnv};
 use revm::database::InMemoryDB;
 use revm::handler::{MainBuilder, MainContext, MainnetContext, MainnetEvm};
 use revm::primitives::hardfork::SpecId;
+use revm::state::{AccountInfo, Bytecode};
 use revm::{Context, ExecuteCommitEvm, ExecuteEvm};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainError, Receipt};
+use crate::deploy::{CREATE2_PROXY, CREATE2_PROXY_CODE};
 
 /// The rules every embedded chain runs by. Osaka caps a transaction at 16,777,216 gas, so that what works here works
 /// on mainnet.
@@ -29,6 +31,7 @@ pub const TX_GAS_CAP: u64 = 16_777_216;
 /// The chain.
 pub struct Embedded {
     evm: MainnetEvm<MainnetContext<InMemoryDB>>,
+    chain_id: u64,
     block: u64,
     time: Time,
     transactions: u64,
@@ -53,18 +56,25 @@ struct Record {
 }
 
 impl Embedded {
-    /// An empty chain whose first block is at `time`.
+    /// A chain with nothing on it but the deterministic deployment proxy, whose first block is at `time`.
     pub fn new(time: Time) -> Self {
+        Self::like(DEV_CHAIN_ID, time)
+    }
+
+    /// The same with another chain's id, to see what would be there.
+    pub fn like(chain_id: u64, time: Time) -> Self {
         let mut cfg = CfgEnv::new_with_spec(SPEC);
-        cfg.chain_id = DEV_CHAIN_ID;
+        cfg.chain_id = chain_id;
         cfg.disable_nonce_check = true;
         cfg.disable_balance_check = true;
         cfg.disable_base_fee = true;
         cfg.disable_eip3607 = true;
         let block = BlockEnv { gas_limit: 60_000_000, ..BlockEnv::default() };
-        let evm =
-            Context::mainnet().with_db(InMemoryDB::default()).with_cfg(cfg).with_block(block).build_mainnet();
-        Embedded { evm, block: 0, time, transactions: 0, kept: None }
+        let mut database = InMemoryDB::default();
+        let proxy = Bytecode::new_raw(CREATE2_PROXY_CODE);
+        database.insert_account_info(CREATE2_PROXY, AccountInfo::from_bytecode(proxy));
+        let evm = Context::mainnet().with_db(database).with_cfg(cfg).with_block(block).build_mainnet();
+        Embedded { evm, chain_id, block: 0, time, transactions: 0, kept: None }
     }
 
     /// A chain kept in a file, which is made if it is not there. What is in it is run again; a last line that was cut
@@ -157,13 +167,13 @@ impl Embedded {
         });
     }
 
-    fn transaction(from: Address, kind: TxKind, data: Bytes) -> TxEnv {
+    fn transaction(&self, from: Address, kind: TxKind, data: Bytes) -> TxEnv {
         TxEnv {
             caller: from,
             kind,
             data,
             gas_limit: TX_GAS_CAP,
-            chain_id: Some(DEV_CHAIN_ID),
+            chain_id: Some(self.chain_id),
             ..TxEnv::default()
         }
     }
@@ -171,10 +181,9 @@ impl Embedded {
     /// Runs a transaction in a block of its own.
     pub fn send(&mut self, from: Address, kind: TxKind, data: Bytes) -> Result<Receipt, ChainError> {
         self.environment();
-        let result = self
-            .evm
-            .transact_commit(Self::transaction(from, kind, data.clone()))
-            .map_err(|error| ChainError::Node(error.to_string()))?;
+        let transaction = self.transaction(from, kind, data.clone());
+        let result =
+            self.evm.transact_commit(transaction).map_err(|error| ChainError::Node(error.to_string()))?;
         self.block += 1;
         self.transactions += 1;
         match result {
@@ -204,15 +213,18 @@ impl Embedded {
     /// Runs a call against the latest state and keeps nothing of it.
     pub fn call(&mut self, from: Address, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
         self.environment();
-        let result = self
-            .evm
-            .transact(Self::transaction(from, TxKind::Call(to), data))
-            .map_err(|error| ChainError::Node(error.to_string()))?;
+        let transaction = self.transaction(from, TxKind::Call(to), data);
+        let result = self.evm.transact(transaction).map_err(|error| ChainError::Node(error.to_string()))?;
         match result.result {
             ExecutionResult::Success { output, .. } => Ok(output.into_data()),
             ExecutionResult::Revert { output, .. } => Err(ChainError::Reverted(output)),
             ExecutionResult::Halt { reason, .. } => Err(ChainError::Halted(format!("{reason:?}"))),
         }
+    }
+
+    /// EIP-155 id.
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
     }
 
     /// Next nonce of an account.

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use earnest_chain::deploy::{Coins, deploy};
+use earnest_chain::deploy::{Blueprint, Coins, Record};
 use earnest_chain::embedded::DEV_CHAIN_ID;
 use earnest_core::setup::{Parties, setup};
 use earnest_core::terms::terms_hash;
 
 use crate::plan_file;
-use crate::session::{Record, Where, Who, dev_key, open_chain};
+use crate::session::{Place, Where, Who, dev_key, open_chain};
 
 /// Deploy a plan's contracts.
 #[derive(Args)]
@@ -65,27 +65,27 @@ impl Deploy {
             if dev && plan.cash.address.is_none() { dev_key("deployer") } else { self.who.key(&chain)? };
         let key = if self.rpc.is_some() { self.who.key(&chain)? } else { key };
         let (offering, treasury) = setup(&plan, &parties)?;
-        let coins = Coins {
-            cash: plan.cash.address,
-            cash_name: (plan.cash.name.clone(), plan.cash.symbol.clone()),
-            credit_name: (plan.credits.name.clone(), plan.credits.symbol.clone()),
-            revenue: alloy_primitives::Address::ZERO,
-        };
+        let coins = Coins::of(&plan, alloy_primitives::Address::ZERO);
         let block = chain.block()?;
-        let contracts = deploy(&mut chain, &key, &offering, &treasury, &coins)?;
+        let blueprint = Blueprint::new(key.address(), 0, &offering, &treasury, &coins);
+        blueprint.run(&mut chain, &key, |_, _| {})?;
         let record = Record {
-            rpc: self.rpc,
             chain_id: chain.id(),
             block,
+            deployer: key.address(),
+            salt: 0,
             issuer: parties.issuer,
             certifier: parties.certifier,
             guardian: parties.guardian,
             attesters: parties.attesters,
             terms_hash: terms_hash(&plan),
-            contracts,
+            revenue: coins.revenue,
+            contracts: blueprint.contracts,
         };
+        let place = Place { rpc: self.rpc, record };
         copy_plan(&self.plan, folder, &plan)?;
-        let text = serde_json::to_string_pretty(&record)?;
+        let text = serde_json::to_string_pretty(&place)?;
+        let record = &place.record;
         std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
         if self.json {
             println!("{text}");

@@ -7,14 +7,14 @@ use alloy_primitives::Address;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use earnest_chain::chain::Chain;
-use earnest_chain::deploy::Deployment;
+use earnest_chain::deploy::Record;
 use earnest_chain::embedded::{DEV_CHAIN_ID, Embedded};
 use earnest_chain::key::Key;
 use earnest_chain::rpc::Rpc;
 use earnest_core::offering::{DAY, OfferingSetup};
 use earnest_core::plan::Plan;
 use earnest_core::raise::Raise;
-use earnest_core::setup::{Parties, setup};
+use earnest_core::setup::setup;
 use earnest_core::treasury::TreasurySetup;
 use serde::{Deserialize, Serialize};
 
@@ -42,25 +42,12 @@ pub struct Who {
 
 /// What `deployment.json` says.
 #[derive(Serialize, Deserialize)]
-pub struct Record {
+pub struct Place {
     /// The node; none: the embedded chain beside this file.
     pub rpc: Option<String>,
-    /// EIP-155 id.
-    pub chain_id: u64,
-    /// Height when it was deployed.
-    pub block: u64,
-    /// Role to address.
-    pub issuer: Address,
-    /// Attests.
-    pub certifier: Address,
-    /// Objects and pauses.
-    pub guardian: Address,
-    /// Signed permits at first.
-    pub attesters: Vec<Address>,
-    /// Hash of the terms.
-    pub terms_hash: alloy_primitives::B256,
-    /// Where everything is.
-    pub contracts: Deployment,
+    /// What is there.
+    #[serde(flatten)]
+    pub record: Record,
 }
 
 /// A deployment that can be used.
@@ -101,10 +88,10 @@ impl Where {
                 self.state.display()
             )
         })?;
-        let record: Record =
+        let Place { rpc, record } =
             serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()))?;
         let plan = plan_file::read(&self.state.join("plan.toml"))?;
-        let chain = open_chain(&self.state, record.rpc.as_deref(), &plan)?;
+        let chain = open_chain(&self.state, rpc.as_deref(), &plan)?;
         if chain.id() != record.chain_id {
             bail!("the node has chain id {}, and the deployment is on {}", chain.id(), record.chain_id);
         }
@@ -150,13 +137,7 @@ impl Who {
 impl Session {
     /// The rules as numbers.
     pub fn setup(&self) -> Result<(OfferingSetup, TreasurySetup)> {
-        let parties = Parties {
-            issuer: self.record.issuer,
-            certifier: self.record.certifier,
-            guardian: self.record.guardian,
-            attesters: self.record.attesters.clone(),
-        };
-        Ok(setup(&self.plan, &parties)?)
+        Ok(setup(&self.plan, &self.record.parties())?)
     }
 
     /// Everything as the chain has it now.

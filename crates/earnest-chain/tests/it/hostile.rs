@@ -1014,7 +1014,8 @@ fn a_setup_that_cannot_work_is_not_deployed() {
     for (place, change) in cases {
         let made = World::deploy(|offering, _| change(offering), |_| coins(None, Address::ZERO));
         let error = made.err().unwrap_or_else(|| panic!("BadSetup({place}) was deployed"));
-        let DeployError::Chain("offering", error) = error else { panic!("{error}") };
+        let DeployError::Chain(step, error) = error else { panic!("{error}") };
+        assert_eq!(step, "offering");
         assert_eq!(error.to_string(), format!("refused: BadSetup {{ place: {place} }}"));
     }
 }
