@@ -12,6 +12,7 @@ use earnest_chain::deploy::{Coins, Deployment, approve_cash, deploy, mint_cash};
 use earnest_chain::embedded::Embedded;
 use earnest_chain::key::Key;
 use earnest_chain::layout::{self, Slots};
+use earnest_chain::permit::jurisdiction_code;
 use earnest_chain::story::{Keys, tell};
 use earnest_core::bid::BidId;
 use earnest_core::invariants;
@@ -26,7 +27,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::crowd::{Crowd, What, most_overall};
-use crate::output::{grouped, jurisdiction_code};
+use crate::output::grouped;
 use crate::plan_file;
 
 /// The plan that `demo` runs when none is named, in the binary so that it works from anywhere.

@@ -6,13 +6,13 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use earnest_chain::bindings::{DevCash, Offering as Contract};
+use earnest_chain::permit::SignedPermit;
 use earnest_chain::story::{pack, sol_permit};
 use earnest_core::bid::{Bid as Slot, BidId};
 use earnest_core::money::{Cash, Price};
 use earnest_core::plan::RoundKind;
 
 use crate::output::{Done, bid_id, cash, price};
-use crate::permit::SignedPermit;
 use crate::session::{Session, Where, Who, address};
 
 /// Rounds, bids and what follows from them.

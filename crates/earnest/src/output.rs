@@ -19,14 +19,6 @@ pub fn grouped(number: &str) -> String {
     part.map_or(out.clone(), |part| format!("{out}.{part}"))
 }
 
-/// An ISO 3166-1 alpha-2 code as a permit carries it: its two letters in 16 bits; 0 for anything else.
-pub fn jurisdiction_code(code: &str) -> u16 {
-    match code.as_bytes() {
-        [first, second] => u16::from_be_bytes([*first, *second]),
-        _ => 0,
-    }
-}
-
 /// A transaction that went through.
 #[derive(Serialize)]
 pub struct Done {
