@@ -43,6 +43,9 @@ pub enum ChainError {
     /// The node, or the way there, failed.
     #[error("node: {0}")]
     Node(String),
+    /// Blocks were replaced by others while they were read; reading again helps.
+    #[error("the chain was reorganised while it was read")]
+    Reorganised,
     /// The answer was not what the contract gives.
     #[error("the answer cannot be read: {0}")]
     Answer(#[from] alloy_sol_types::Error),

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainError, Receipt};
 use crate::deploy::{CREATE2_PROXY, CREATE2_PROXY_CODE};
+use crate::history::{Head, PlacedLog};
 
 /// The rules every embedded chain runs by. Osaka caps a transaction at 16,777,216 gas, so that what works here works
 /// on mainnet.
@@ -36,6 +37,8 @@ pub struct Embedded {
     time: Time,
     transactions: u64,
     kept: Option<Kept>,
+    /// Blocks with what they said, if asked for.
+    history: Option<Vec<(Head, Vec<Log>)>>,
 }
 
 /// What a chain that outlives its process keeps.
@@ -74,7 +77,7 @@ impl Embedded {
         let proxy = Bytecode::new_raw(CREATE2_PROXY_CODE);
         database.insert_account_info(CREATE2_PROXY, AccountInfo::from_bytecode(proxy));
         let evm = Context::mainnet().with_db(database).with_cfg(cfg).with_block(block).build_mainnet();
-        Embedded { evm, chain_id, block: 0, time, transactions: 0, kept: None }
+        Embedded { evm, chain_id, block: 0, time, transactions: 0, kept: None, history: None }
     }
 
     /// A chain kept in a file, which is made if it is not there. What is in it is run again; a last line that was cut
@@ -139,6 +142,40 @@ impl Embedded {
         self.kept.iter().flat_map(|kept| &kept.logs).filter(|log| log.address == of).cloned().collect()
     }
 
+    /// From now on remembers what every block said.
+    pub fn keep_history(&mut self) {
+        self.history.get_or_insert_default();
+    }
+
+    /// The last block. Hashes are made up from height and time: nothing here can be reorganised.
+    pub fn head(&self) -> Head {
+        self.head_at(self.block).unwrap_or_default()
+    }
+
+    /// A block that is remembered, or the last.
+    pub fn head_at(&self, number: u64) -> Option<Head> {
+        let kept = self.history.as_ref().and_then(|history| {
+            let at = history.binary_search_by_key(&number, |(head, _)| head.number).ok()?;
+            Some(history[at].0)
+        });
+        kept.or_else(|| (number == self.block).then(|| made_up(number, 0)))
+    }
+
+    /// What blocks have said.
+    pub fn placed_logs(&self, from: u64, to: u64) -> impl Iterator<Item = PlacedLog> {
+        let blocks =
+            self.history.iter().flatten().filter(move |(head, _)| (from..=to).contains(&head.number));
+        blocks.flat_map(|(head, logs)| {
+            let placed = |(index, log): (u64, &Log)| PlacedLog {
+                block: *head,
+                index,
+                tx: head.hash,
+                log: log.clone(),
+            };
+            (0u64..).zip(logs).map(placed)
+        })
+    }
+
     /// Time of the next block.
     pub fn time(&self) -> Time {
         self.time
@@ -186,6 +223,9 @@ impl Embedded {
             self.evm.transact_commit(transaction).map_err(|error| ChainError::Node(error.to_string()))?;
         self.block += 1;
         self.transactions += 1;
+        if let Some(history) = &mut self.history {
+            history.push((made_up(self.block, self.time), result.logs().to_vec()));
+        }
         match result {
             ExecutionResult::Success { gas, logs, output, .. } => {
                 self.keep(from, kind.to().copied(), data, &logs)?;
@@ -253,6 +293,11 @@ impl Embedded {
         let slots = account.into_iter().flat_map(|account| account.storage.iter());
         slots.map(|(slot, value)| (*slot, *value)).filter(|(_, value)| !value.is_zero())
     }
+}
+
+fn made_up(number: u64, time: Time) -> Head {
+    let hash = alloy_primitives::keccak256((U256::from(number), U256::from(time)).abi_encode());
+    Head { number, hash, time }
 }
 
 /// Slot of a value in a Solidity mapping.

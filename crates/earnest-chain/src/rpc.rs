@@ -14,8 +14,8 @@ use crate::key::Key;
 
 /// The node.
 pub struct Rpc {
-    provider: RootProvider,
-    runtime: Runtime,
+    pub(crate) provider: RootProvider,
+    pub(crate) runtime: Runtime,
     chain_id: u64,
 }
 
@@ -26,7 +26,7 @@ const LOG_RANGE: u64 = 5_000;
 /// How long a transaction may take to be included.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-fn node_error(error: impl std::fmt::Display) -> ChainError {
+pub(crate) fn node_error(error: impl std::fmt::Display) -> ChainError {
     ChainError::Node(error.to_string())
 }
 

@@ -1,5 +1,6 @@
 //! Model and contracts together, in the embedded EVM.
 
+mod books;
 mod extremes;
 mod hostile;
 mod hostile_cash;
