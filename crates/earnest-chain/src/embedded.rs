@@ -142,6 +142,17 @@ impl Embedded {
         self.kept.iter().flat_map(|kept| &kept.logs).filter(|log| log.address == of).cloned().collect()
     }
 
+    /// Takes code of any size, as no real chain does.
+    pub fn take_large_code(&mut self) {
+        self.evm.ctx.modify_cfg(|cfg| cfg.limit_contract_code_size = Some(usize::MAX / 4));
+    }
+
+    /// Writes a storage slot past every contract, as no chain can.
+    pub fn set_storage(&mut self, at: Address, slot: U256, value: U256) -> Result<(), ChainError> {
+        let database = &mut self.evm.ctx.journaled_state.database;
+        database.insert_account_storage(at, slot, value).map_err(|error| ChainError::Node(error.to_string()))
+    }
+
     /// From now on remembers what every block said.
     pub fn keep_history(&mut self) {
         self.history.get_or_insert_default();

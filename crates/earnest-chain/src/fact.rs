@@ -166,6 +166,18 @@ impl Fact {
         Ok(Some(Fact::Transfer { coin, from: e.from, to: e.to, amount: small("value", e.value)? }))
     }
 
+    /// The round it is about, where it is about a whole one.
+    pub fn round(&self) -> Option<u8> {
+        match self {
+            Fact::Paused { round, .. }
+            | Fact::ClearingAdvanced { round, .. }
+            | Fact::Cleared { round, .. }
+            | Fact::WindowCleared { round, .. }
+            | Fact::Swept { round, .. } => Some(*round),
+            _ => None,
+        }
+    }
+
     /// The bid it is about.
     pub fn bid(&self) -> Option<BidId> {
         match self {

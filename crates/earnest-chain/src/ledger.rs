@@ -38,6 +38,19 @@ pub struct Difference {
     pub what: String,
 }
 
+/// Cash that went to another payee than a bid's wallet. That the owner was asked is in the transaction, not in the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Whose it was.
+    pub id: BidId,
+    /// Who got it.
+    pub payee: Address,
+    /// How much.
+    pub cash: u64,
+    /// The transaction.
+    pub tx: B256,
+}
+
 /// The books of one deployment.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -45,14 +58,17 @@ pub struct Ledger {
     raise: Raise,
     vaults: BTreeMap<Address, BidId>,
     outside: Outside,
+    elsewhere: Vec<Elsewhere>,
     /// The constructor has spoken.
     born: bool,
     /// What this transaction must still say.
     due: VecDeque<Fact>,
     /// Windows that this transaction has cleared, before it says how far it came.
-    windows: Vec<(u8, u16, u128, u128)>,
+    windows: Vec<Event>,
     /// The last event of the transaction that is being read.
     last: Option<Event>,
+    /// The event that is wrong, where it is not the one that shows it.
+    blamed: Option<Event>,
     difference: Option<Difference>,
     facts: u64,
 }
@@ -76,9 +92,11 @@ impl Ledger {
             at,
             vaults: BTreeMap::new(),
             outside: Outside::default(),
+            elsewhere: Vec::new(),
             due: VecDeque::new(),
             windows: Vec::new(),
             last: None,
+            blamed: None,
             difference: None,
             facts: 0,
         }
@@ -92,6 +110,11 @@ impl Ledger {
     /// What people did with the coins beside the rules.
     pub fn outside(&self) -> Outside {
         self.outside
+    }
+
+    /// Cash that went to another payee than a bid's wallet.
+    pub fn elsewhere(&self) -> &[Elsewhere] {
+        &self.elsewhere
     }
 
     /// The first difference.
@@ -112,12 +135,26 @@ impl Ledger {
         if self.difference.is_some() {
             return;
         }
+        if let Fact::WindowCleared { .. } = event.fact
+            && self.due.is_empty()
+            && self.windows.last().is_none_or(|last| last.fact.round() == event.fact.round())
+        {
+            self.windows.push(event.clone());
+            self.facts += 1;
+            self.last = Some(event.clone());
+            return;
+        }
         match self.fact(event.time, &event.fact) {
             Ok(()) => {
+                self.note_payee(event);
                 self.facts += 1;
                 self.last = Some(event.clone());
             }
-            Err(what) => self.differ(event, what),
+            Err(what) => {
+                // Of a piece of clearing the first wrong window is to be named, not its end.
+                let blamed = self.blamed.take();
+                self.differ(blamed.as_ref().unwrap_or(event), what);
+            }
         }
     }
 
@@ -149,20 +186,26 @@ impl Ledger {
         invariants::check_beside(&self.raise, self.outside, now)
     }
 
+    fn note_payee(&mut self, event: &Event) {
+        if let Fact::BidWithdrawn { id, cash, payee }
+        | Fact::Refunded { id, cash, payee }
+        | Fact::PotRefunded { id, cash, payee } = event.fact
+            && payee != self.raise.offering.bid(id).wallet
+        {
+            let cash = u64::try_from(cash).expect("as the rules gave it");
+            self.elsewhere.push(Elsewhere { id, payee, cash, tx: event.tx });
+        }
+    }
+
     fn differ(&mut self, event: &Event, what: String) {
         let Event { block, index, time, tx, ref fact } = *event;
         self.difference = Some(Difference { block, index, time, tx, event: format!("{fact:?}"), what });
     }
 
     fn fact(&mut self, now: Time, fact: &Fact) -> Said {
-        if let Some((round, ..)) = self.windows.last() {
-            let ends = match fact {
-                Fact::WindowCleared { round: said, .. }
-                | Fact::ClearingAdvanced { round: said, .. }
-                | Fact::Cleared { round: said, .. } => said == round,
-                _ => false,
-            };
-            if !ends {
+        if let Some(last) = self.windows.last() {
+            let ends = matches!(fact, Fact::ClearingAdvanced { .. } | Fact::Cleared { .. });
+            if !ends || fact.round() != last.fact.round() {
                 return Err("a piece of clearing must say how far it came first".into());
             }
         }
@@ -213,10 +256,7 @@ impl Ledger {
                 let secs = until.checked_sub(now).ok_or("a pause cannot end in the past")?;
                 offering.pause(now, offering.setup.guardian, round, secs).map_err(refused)
             }
-            Fact::WindowCleared { round, window, sold, used } => {
-                self.windows.push((round, window, sold, used));
-                Ok(())
-            }
+            Fact::WindowCleared { .. } => Err("it must come first".into()),
             Fact::ClearingAdvanced { round, cursor } => self.clearing(now, round, Some(cursor)),
             Fact::Cleared { round, sold, proceeds } => {
                 self.clearing(now, round, None)?;
@@ -323,12 +363,7 @@ impl Ledger {
                 }
                 id.round
             }
-            Fact::Paused { round, .. }
-            | Fact::ClearingAdvanced { round, .. }
-            | Fact::Cleared { round, .. }
-            | Fact::WindowCleared { round, .. }
-            | Fact::Swept { round, .. } => *round,
-            _ => 0,
+            _ => fact.round().unwrap_or(0),
         };
         if usize::from(round) < offering.rounds.len() {
             Ok(())
@@ -404,13 +439,20 @@ impl Ledger {
             }
         }
         let windows = std::mem::take(&mut self.windows);
-        let Sale::Rising { windows: count, .. } = offering.setup.rounds[usize::from(index)].sale else {
-            return if windows.is_empty() { Ok(()) } else { Err("the round has no windows".into()) };
+        let ruled: Vec<Fact> = match offering.setup.rounds[usize::from(index)].sale {
+            Sale::Rising { windows: count, .. } => (from..cursor.unwrap_or(count))
+                .filter_map(|window| window_outcome(offering, index, window))
+                .collect(),
+            _ => Vec::new(),
         };
-        let ruled: Vec<_> = (from..cursor.unwrap_or(count))
-            .filter_map(|window| window_outcome(offering, index, window))
-            .collect();
-        equal("the windows cleared (round, window, credits, cash)", &windows, &ruled)
+        let same = windows.iter().zip(&ruled).take_while(|(said, ruled)| said.fact == **ruled).count();
+        self.blamed = windows.get(same).cloned();
+        match (self.blamed.is_some(), ruled.get(same)) {
+            (true, Some(ruled)) => Err(format!("it must be {ruled:?}")),
+            (true, None) => Err("no bids are left in such a window".into()),
+            (false, Some(ruled)) => Err(format!("{ruled:?} must come first")),
+            (false, None) => Ok(()),
+        }
     }
 
     fn holder(&self, coin: Coin, of: Address) -> Holder {
@@ -495,15 +537,16 @@ fn sync(raise: &mut Raise) -> Vec<Fact> {
     moved.map(|(class, (old, new))| Fact::Synced { class, moved: (old.cash - new.cash).into() }).collect()
 }
 
-/// Credits and cash of a cleared window without what was withdrawn late; none if nobody bid in it.
-fn window_outcome(offering: &Offering, index: u8, window: u16) -> Option<(u8, u16, u128, u128)> {
-    let bucket = offering.bucket(index, window);
+/// What a cleared window says: credits and cash without what was withdrawn late. None if nobody bid in it.
+fn window_outcome(offering: &Offering, round: u8, window: u16) -> Option<Fact> {
+    let bucket = offering.bucket(round, window);
     if bucket.weight == 0 {
         return None;
     }
     let used = if bucket.whole { bucket.cash } else { bucket.used };
     let kept = u128::from(bucket.cash - bucket.withdrawn_cash);
-    let kept_used = (kept * u128::from(used)).div_ceil(u128::from(bucket.cash));
     let kept_weight = u128::from(bucket.weight - bucket.withdrawn_weight);
-    Some((index, window, mul_div(bucket.sold, kept_weight, bucket.weight.into()), kept_used))
+    let sold = mul_div(bucket.sold, kept_weight, bucket.weight.into());
+    let used = (kept * u128::from(used)).div_ceil(u128::from(bucket.cash));
+    Some(Fact::WindowCleared { round, window, sold, used })
 }

@@ -2,6 +2,7 @@
 
 mod books;
 mod extremes;
+mod frauds;
 mod hostile;
 mod hostile_cash;
 mod kept;

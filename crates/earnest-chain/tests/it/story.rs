@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 use earnest_chain::chain::Chain;
-use earnest_chain::deploy::{Coins, Deployment, approve_cash, deploy, mint_cash};
+use earnest_chain::deploy::{Blueprint, Coins, Deployment, approve_cash, deploy, mint_cash};
 use earnest_chain::embedded::Embedded;
 use earnest_chain::key::Key;
 use earnest_chain::layout::{self, Slots};
@@ -150,6 +150,25 @@ pub(crate) fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSet
     (offering, treasury)
 }
 
+fn coins() -> Coins {
+    Coins {
+        cash: None,
+        cash_name: ("Play Dollar".into(), "pUSD".into()),
+        credit_name: ("Credit".into(), "CRED".into()),
+        revenue: Address::ZERO,
+    }
+}
+
+/// Gives backers the cash that the model says they have, and lets the offering take it.
+fn hand_out(chain: &mut Chain, at: &Deployment, raise: &Raise, keys: &Keys, cast: &Cast) {
+    let deployer = Key::from_words("deployer");
+    for &backer in &cast.backers {
+        let units = u64::try_from(raise.cash.of(Holder::Account(backer))).expect("below 2⁶⁰");
+        mint_cash(chain, &deployer, at.cash, backer, units).expect("mints");
+        approve_cash(chain, keys.of(backer), at.cash, at.offering).expect("approves");
+    }
+}
+
 impl Story {
     /// A story begins: contracts deployed, backers with cash.
     pub(crate) fn new(seed: u64) -> Self {
@@ -191,23 +210,28 @@ impl Story {
         let (mut offering, mut treasury) = random_setup(&mut random, &cast);
         change(&mut random, &mut offering, &mut treasury);
         let mut chain = Chain::Embedded(chain);
-        let coins = Coins {
-            cash: None,
-            cash_name: ("Play Dollar".into(), "pUSD".into()),
-            credit_name: ("Credit".into(), "CRED".into()),
-            revenue: Address::ZERO,
-        };
-        let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins).expect("deploys");
+        let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins()).expect("deploys");
         let mut raise = Raise::new(offering, treasury);
         for &backer in &cast.backers {
             let units = if random.random_bool(0.1) { 5_000_000 } else { 100_000_000_000u64 };
             // An eighth of what a slot holds, so that all of them together have no more than it.
             let units = units.saturating_mul(scale).min(CASH_MAX / 8);
-            mint_cash(&mut chain, &deployer, at.cash, backer, units).expect("mints");
             raise.cash.mint(Holder::Account(backer), units.into());
-            approve_cash(&mut chain, keys.of(backer), at.cash, at.offering).expect("approves");
         }
+        hand_out(&mut chain, &at, &raise, &keys, &cast);
         Story { random, raise, chain, at, keys, cast, scale }
+    }
+
+    /// The story's beginning once more on another chain, with a changed deployment.
+    pub(crate) fn begin_again(&self, chain: Embedded, change: impl FnOnce(&mut Blueprint)) -> Chain {
+        let mut chain = Chain::Embedded(chain);
+        let deployer = Key::from_words("deployer");
+        let (offering, treasury) = (&self.raise.offering.setup, &self.raise.treasury.setup);
+        let mut blueprint = Blueprint::new(deployer.address(), 0, offering, treasury, &coins());
+        change(&mut blueprint);
+        blueprint.run(&mut chain, &deployer, |_, _| {}).expect("deploys");
+        hand_out(&mut chain, &self.at, &self.raise, &self.keys, &self.cast);
+        chain
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -475,22 +499,8 @@ impl Story {
     /// Does a call on both sides. Returns the name of the refusal, the same on both.
     pub(crate) fn act(&mut self, caller: Address, call: &Call) -> Result<(), String> {
         let now = self.now();
-        let (owner, delivered) = match call {
-            Call::RefundTo { id, .. } | Call::PotRefundTo { id, .. } | Call::DeliverFor { id, .. } => {
-                let delivered =
-                    self.raise.offering.positions.get(id).map_or(0, |position| position.delivered);
-                (self.raise.offering.bid(*id).wallet, delivered)
-            }
-            _ => (Address::ZERO, 0),
-        };
-        // A consent is only as good as its owner: of a bid that does not exist, no one's.
-        let mut call = call.clone();
-        if let Call::RefundTo { consent, .. }
-        | Call::PotRefundTo { consent, .. }
-        | Call::DeliverFor { consent, .. } = &mut call
-        {
-            consent.by_owner &= !owner.is_zero();
-        }
+        let (owner, delivered) = self.consent_of(call);
+        let call = honest_consents(call, owner);
         let model = self.raise.apply(now, caller, &call).map_err(|refused| refused.name());
         let chain = tell(&mut self.chain, &self.at, &self.keys, caller, &call, owner, delivered);
         let chain = chain.map(drop).map_err(|error| match error.name().as_deref() {
@@ -500,6 +510,18 @@ impl Story {
         });
         assert_eq!(model, chain, "model and contract differ on {call:?} by {caller} at {now}");
         model
+    }
+
+    /// Whose consent a call needs, and how much of the position was delivered.
+    pub(crate) fn consent_of(&self, call: &Call) -> (Address, u128) {
+        match call {
+            Call::RefundTo { id, .. } | Call::PotRefundTo { id, .. } | Call::DeliverFor { id, .. } => {
+                let delivered =
+                    self.raise.offering.positions.get(id).map_or(0, |position| position.delivered);
+                (self.raise.offering.bid(*id).wallet, delivered)
+            }
+            _ => (Address::ZERO, 0),
+        }
     }
 
     fn embedded(&self) -> &Embedded {
@@ -596,6 +618,18 @@ impl Story {
             }
         }
     }
+}
+
+/// A consent is only as good as its owner: of a bid that does not exist, no one's.
+pub(crate) fn honest_consents(call: &Call, owner: Address) -> Call {
+    let mut call = call.clone();
+    if let Call::RefundTo { consent, .. }
+    | Call::PotRefundTo { consent, .. }
+    | Call::DeliverFor { consent, .. } = &mut call
+    {
+        consent.by_owner &= !owner.is_zero();
+    }
+    call
 }
 
 fn differences(what: &str, chain: &Slots, model: &Slots) {
