@@ -1,16 +1,18 @@
 //! The index and its books over random histories: honest ones add up to just what the contracts keep, whatever people do
 //! beside the rules and whichever blocks are replaced. `EARNEST_HISTORIES=n` runs that many.
 
-use alloy_primitives::{Address, U256, keccak256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use earnest_chain::bindings::{Credit, DevCash};
 use earnest_chain::chain::Chain;
 use earnest_chain::deploy::Record;
 use earnest_chain::embedded::Embedded;
+use earnest_chain::fact::{Coin, Event, Fact};
 use earnest_chain::history::{Head, History, PlacedLog, Recorded};
 use earnest_chain::index::Index;
 use earnest_chain::key::Key;
 use earnest_chain::layout::Slots;
 use earnest_chain::ledger::Ledger;
+use earnest_core::bid::{Bid, BidId};
 use earnest_core::raise::Holder;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -213,5 +215,142 @@ fn a_reorganisation_of_any_depth_comes_out_as_if_it_had_never_been() {
         assert!(dump(&index) == dump(&fresh), "seed {seed}: the dumps differ");
         assert_eq!(index.difference(), None, "seed {seed}");
         assert_eq!(index.raise(), fresh.raise(), "seed {seed}");
+    });
+}
+
+/// The events of a story, as the ledger takes them.
+fn events(story: &mut Story) -> Vec<Event> {
+    let head = story.chain.head().expect("embedded").number;
+    let logs = story.chain.logs_between(&story.at, 0, head).expect("embedded");
+    let read = logs.into_iter().filter_map(|PlacedLog { block, index, tx, log }| {
+        let fact = Fact::read(&story.at, &log).expect("readable")?;
+        Some(Event { block: block.number, index, time: block.time, tx, fact })
+    });
+    read.collect()
+}
+
+/// One amount or time of a fact, off by a little; none where it has no such thing.
+fn off_by_a_little(fact: &mut Fact, random: &mut ChaCha8Rng) -> bool {
+    let nudge = |value: &mut u128, random: &mut ChaCha8Rng| {
+        *value = if *value > 0 && random.random_bool(0.5) { *value - 1 } else { *value + 1 };
+    };
+    let mut small = 0;
+    match fact {
+        Fact::BidPlaced { bid, .. } => bid.cash ^= 1 << random.random_range(0..59),
+        Fact::BidWithdrawn { cash, .. }
+        | Fact::Refunded { cash, .. }
+        | Fact::Swept { cash, .. }
+        | Fact::Deposited { cash, .. }
+        | Fact::Drawn { cash, .. }
+        | Fact::PotRefunded { cash, .. } => nudge(cash, random),
+        Fact::Cleared { sold, proceeds, .. } => nudge([sold, proceeds][random.random_range(0..2)], random),
+        Fact::WindowCleared { sold, used, .. } => nudge([sold, used][random.random_range(0..2)], random),
+        Fact::Settled { credits, paid, refund, .. } => {
+            nudge([credits, paid, refund][random.random_range(0..3)], random);
+        }
+        Fact::Delivered { credits, .. } => nudge(credits, random),
+        Fact::Synced { moved, .. } => nudge(moved, random),
+        Fact::Transfer { amount, .. } => nudge(amount, random),
+        Fact::Attested { effective_at, .. } => *effective_at += 1,
+        _ => small = 1,
+    }
+    small == 0
+}
+
+/// Anything at all, as long as it is a fact.
+fn garbage(random: &mut ChaCha8Rng, known: &[Event]) -> Fact {
+    let id = |random: &mut ChaCha8Rng| BidId {
+        round: random.random_range(0..6),
+        window: if random.random_bool(0.8) { random.random_range(0..4) } else { random.random() },
+        entity: random.random_range(0..12),
+    };
+    let amount = |random: &mut ChaCha8Rng| random.random::<u128>() >> random.random_range(0..128);
+    let someone = |random: &mut ChaCha8Rng| match random.random_range(0..4) {
+        0 => Address::ZERO,
+        1 => Address::repeat_byte(random.random()),
+        _ => known.iter().rev().find_map(|event| event.fact.account()).unwrap_or_default(),
+    };
+    match random.random_range(0..19) {
+        0 => Fact::AttesterChanged { attester: someone(random), generation: random.random_range(0..4) },
+        1 | 2 => {
+            let mut bid = Bid::unpack(U256::from_be_bytes(random.random::<[u8; 32]>()));
+            if random.random_bool(0.7) {
+                bid.wallet = someone(random);
+                (bid.settled, bid.refunded, bid.lock_class) = (false, false, random.random_range(0..3));
+            }
+            Fact::BidPlaced { id: id(random), bid, jurisdiction: random.random() }
+        }
+        3 => Fact::BidWithdrawn { id: id(random), cash: amount(random), payee: someone(random) },
+        4 => Fact::CoolingOffLapsed { id: id(random) },
+        5 => {
+            Fact::Paused { round: random.random_range(0..6), until: START + random.random_range(0..1 << 40) }
+        }
+        6 => Fact::ClearingAdvanced { round: random.random_range(0..6), cursor: random.random() },
+        7 => {
+            Fact::Cleared { round: random.random_range(0..6), sold: amount(random), proceeds: amount(random) }
+        }
+        8 => Fact::WindowCleared {
+            round: random.random_range(0..6),
+            window: random.random(),
+            sold: amount(random),
+            used: amount(random),
+        },
+        9 => Fact::Settled {
+            id: id(random),
+            credits: amount(random),
+            paid: amount(random),
+            refund: amount(random),
+        },
+        10 => Fact::Refunded { id: id(random), cash: amount(random), payee: someone(random) },
+        11 => Fact::Swept { round: random.random(), cash: amount(random) },
+        12 => Fact::Attested {
+            subject: random.random_range(0..5),
+            evidence: B256::ZERO,
+            effective_at: random.random(),
+        },
+        13 => Fact::Objected { subject: random.random_range(0..5) },
+        14 => Fact::Delivered { id: id(random), credits: amount(random), to: someone(random) },
+        15 => Fact::Deposited { class: random.random(), cash: amount(random) },
+        16 => Fact::Drawn { cash: amount(random), to: someone(random) },
+        17 => Fact::Synced { class: random.random(), moved: amount(random) },
+        _ => Fact::Transfer {
+            coin: if random.random_bool(0.5) { Coin::Cash } else { Coin::Credits },
+            from: someone(random),
+            to: someone(random),
+            amount: amount(random),
+        },
+    }
+}
+
+#[test]
+fn one_amount_off_by_one_is_a_difference_and_garbage_is_never_a_crash() {
+    over_seeds(number("EARNEST_HISTORIES").unwrap_or(150) / 2, |seed, _| {
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x0ff);
+        let mut story = begin(seed);
+        for _ in 0..STEPS {
+            story.pass_time();
+            let (caller, call) = story.next();
+            let _ = story.act(caller, &call);
+        }
+        let honest = events(&mut story);
+        let (offering, treasury) = (story.raise.offering.setup.clone(), story.raise.treasury.setup.clone());
+        let empty = Ledger::new(story.at.clone(), offering, treasury);
+        for _ in 0..40 {
+            let at = random.random_range(0..honest.len());
+            let mut ledger = empty.clone();
+            honest[..at].iter().for_each(|event| ledger.take(event));
+            assert_eq!(ledger.difference(), None, "seed {seed}: before {at}");
+            let mut wrong = honest[at].clone();
+            let nudged = random.random_bool(0.5) && off_by_a_little(&mut wrong.fact, &mut random);
+            if !nudged {
+                wrong.fact = garbage(&mut random, &honest[..at]);
+            }
+            ledger.take(&wrong);
+            honest[at + 1..].iter().take(30).for_each(|event| ledger.take(event));
+            ledger.close();
+            if nudged {
+                assert!(ledger.difference().is_some(), "seed {seed}: {wrong:?} for {:?}", honest[at]);
+            }
+        }
     });
 }
