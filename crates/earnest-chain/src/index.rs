@@ -50,6 +50,9 @@ pub enum IndexError {
     /// The plan and the record do not fit.
     #[error("{0}")]
     Plan(String),
+    /// What it is written to.
+    #[error("cannot write: {0}")]
+    Write(io::Error),
     /// The chain is another one, or does not go back to the deployment.
     #[error("block {0} was on the chain and is not any more, nor is anything before it")]
     OtherChain(u64),
@@ -335,34 +338,25 @@ impl Index {
         .collect()
     }
 
-    /// Everything the index knows, as text in one order: blocks with events, the events, and the storage that they add
-    /// up to, slot by slot as the contracts keep it.
+    /// Everything the index knows, as text in one order: the head, blocks with events, the events, and the storage that
+    /// they add up to, slot by slot as the contracts keep it.
     pub fn dump(&self, out: &mut impl Write) -> Result<(), IndexError> {
-        self.dump_to(out)?.map_err(|error| IndexError::Plan(format!("cannot write the dump: {error}")))
+        let Head { number, hash, time } = self.head;
+        writeln!(out, "head {number} {hash} {time}").map_err(IndexError::Write)?;
+        self.dump_events(out)?;
+        self.dump_state(out).map_err(IndexError::Write)
     }
 
-    fn dump_to(&self, out: &mut impl Write) -> Result<io::Result<()>, IndexError> {
-        let Head { number, hash, time } = self.head;
-        let mut written = writeln!(out, "head {number} {hash} {time}");
-        let mut blocks = self.store.prepare("SELECT number, hash, time FROM block ORDER BY number")?;
-        for block in blocks.query_map([], read_head)? {
-            let Head { number, hash, time } = block?;
-            written = written.and_then(|()| writeln!(out, "block {number} {hash} {time}"));
-        }
-        let mut events = self.store.prepare(
-            "SELECT block, position, tx, address, topics, data, hash, time FROM event JOIN block ON number = block
-             ORDER BY block, position",
-        )?;
-        for placed in events.query_map([], read_log)? {
-            let line = log_text(&placed?);
-            written = written.and_then(|()| writeln!(out, "event {line}"));
-        }
-        written = written.and_then(|()| self.dump_state(out));
-        Ok(written)
+    /// Blocks with events, and the events.
+    pub fn dump_events(&self, out: &mut impl Write) -> Result<(), IndexError> {
+        self.each_block(|Head { number, hash, time }, logs| {
+            writeln!(out, "block {number} {hash} {time}")?;
+            logs.iter().try_for_each(|log| writeln!(out, "event {}", log_text(log)))
+        })
     }
 
     /// The storage that the events add up to.
-    fn dump_state(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn dump_state(&self, out: &mut impl Write) -> io::Result<()> {
         for (contract, slots) in self.storage() {
             for (slot, value) in slots {
                 writeln!(out, "slot {contract} {slot:#066x} {value:#066x}")?;
@@ -372,6 +366,27 @@ impl Index {
             Some(difference) => writeln!(out, "difference {difference:?}"),
             None => Ok(()),
         }
+    }
+
+    /// Every block with events, in order.
+    pub fn each_block(
+        &self,
+        mut each: impl FnMut(Head, &[PlacedLog]) -> io::Result<()>,
+    ) -> Result<(), IndexError> {
+        let mut ask = self.store.prepare(
+            "SELECT block, position, tx, address, topics, data, hash, time FROM event JOIN block ON number = block
+             ORDER BY block, position",
+        )?;
+        let mut here: Vec<PlacedLog> = Vec::new();
+        for placed in ask.query_map([], read_log)? {
+            let placed = placed?;
+            if let Some(last) = here.last().filter(|last| last.block != placed.block) {
+                each(last.block, &here).map_err(IndexError::Write)?;
+                here.clear();
+            }
+            here.push(placed);
+        }
+        here.last().map_or(Ok(()), |last| each(last.block, &here).map_err(IndexError::Write))
     }
 
     /// Every slot of the offering and the treasury that must not be zero, in order.

@@ -1,6 +1,7 @@
 //! The contracts seen from Rust: an EVM in this process or any JSON-RPC node behind one face, bindings, deployment of
 //! a plan, and the story of a raise told to the contracts.
 
+pub mod audit;
 pub mod bindings;
 pub mod chain;
 pub mod deploy;
