@@ -1,19 +1,25 @@
 //! One small face for every chain, so that all above it is the same in this process and on a real node.
 
-use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256};
+use alloy_rpc_types_eth::{Filter, Log as PlacedLog};
 use alloy_sol_types::SolCall;
 use earnest_core::plan::Time;
 use thiserror::Error;
 
 use crate::embedded::Embedded;
 use crate::key::Key;
+use crate::node::Node;
 use crate::rpc::Rpc;
 
 /// Where the contracts are.
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Chain {
-    /// revm in this process.
+    /// revm in this process, for as long as it runs; nothing is signed.
     Embedded(Embedded),
+    /// A development chain of one node, kept in a file.
+    Node(Arc<Node>),
     /// Any JSON-RPC node.
     Rpc(Rpc),
 }
@@ -58,11 +64,23 @@ impl ChainError {
     }
 }
 
+/// A block by what the next one builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockHead {
+    /// Its hash.
+    pub hash: B256,
+    /// Hash of the one before.
+    pub parent: B256,
+    /// Its time.
+    pub time: Time,
+}
+
 impl Chain {
     /// EIP-155 id.
     pub fn id(&self) -> u64 {
         match self {
             Chain::Embedded(chain) => chain.chain_id(),
+            Chain::Node(node) => node.chain_id(),
             Chain::Rpc(rpc) => rpc.chain_id(),
         }
     }
@@ -71,6 +89,7 @@ impl Chain {
     pub fn time(&self) -> Result<Time, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.time()),
+            Chain::Node(node) => Ok(node.time()),
             Chain::Rpc(rpc) => rpc.time(),
         }
     }
@@ -82,6 +101,7 @@ impl Chain {
                 chain.advance_to(time);
                 Ok(())
             }
+            Chain::Node(node) => Ok(node.advance_to(time)?),
             Chain::Rpc(rpc) => rpc.advance_to(time),
         }
     }
@@ -89,6 +109,7 @@ impl Chain {
     fn transact(&mut self, key: &Key, kind: TxKind, data: Bytes) -> Result<Receipt, ChainError> {
         match self {
             Chain::Embedded(chain) => chain.send(key.address(), kind, data),
+            Chain::Node(node) => node.send(key, kind, data),
             Chain::Rpc(rpc) => rpc.send(key, kind, data),
         }
     }
@@ -108,6 +129,7 @@ impl Chain {
         let data = call.abi_encode().into();
         let answer = match self {
             Chain::Embedded(chain) => chain.call(Address::ZERO, to, data)?,
+            Chain::Node(node) => node.call(Address::ZERO, to, data)?,
             Chain::Rpc(rpc) => rpc.call(to, data)?,
         };
         Ok(C::abi_decode_returns(&answer)?)
@@ -117,6 +139,7 @@ impl Chain {
     pub fn nonce(&mut self, of: Address) -> Result<u64, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.nonce(of)),
+            Chain::Node(node) => Ok(node.pending_nonce(of)),
             Chain::Rpc(rpc) => rpc.nonce(of),
         }
     }
@@ -125,15 +148,37 @@ impl Chain {
     pub fn storage(&self, at: Address, slot: U256) -> Result<U256, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.storage(at, slot)),
+            Chain::Node(node) => Ok(node.storage(at, slot)),
             Chain::Rpc(rpc) => rpc.storage(at, slot),
         }
     }
 
-    /// What a contract has emitted from a block on, in order. An embedded chain must keep logs.
+    /// What a contract has emitted from a block on, in order.
     pub fn logs(&self, of: Address, from_block: u64) -> Result<Vec<Log>, ChainError> {
+        let logs = self.logs_between(&[of], from_block, self.block()?)?;
+        Ok(logs.into_iter().map(|log| log.inner).collect())
+    }
+
+    /// What some contracts have emitted in a range of blocks, with block, time and place of each.
+    pub fn logs_between(&self, of: &[Address], from: u64, to: u64) -> Result<Vec<PlacedLog>, ChainError> {
+        let filter = Filter::new().address(of.to_vec());
         match self {
-            Chain::Embedded(chain) => Ok(chain.logs(of)),
-            Chain::Rpc(rpc) => rpc.logs(of, from_block),
+            Chain::Embedded(_) => Err(ChainError::Node("a chain in memory keeps no logs".into())),
+            Chain::Node(node) => Ok(node.logs(&filter, from, to)),
+            Chain::Rpc(rpc) => rpc.logs(&filter, from, to),
+        }
+    }
+
+    /// A block's head by height; none: there is no such block, or no longer.
+    pub fn header(&self, number: u64) -> Result<Option<BlockHead>, ChainError> {
+        match self {
+            Chain::Embedded(_) => Err(ChainError::Node("a chain in memory keeps no blocks".into())),
+            Chain::Node(node) => Ok(node.block(number).map(|block| BlockHead {
+                hash: block.hash,
+                parent: block.header.parent_hash,
+                time: block.header.timestamp,
+            })),
+            Chain::Rpc(rpc) => rpc.header(number),
         }
     }
 
@@ -141,6 +186,7 @@ impl Chain {
     pub fn block(&self) -> Result<u64, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.block()),
+            Chain::Node(node) => Ok(node.head().header.number),
             Chain::Rpc(rpc) => rpc.block(),
         }
     }
@@ -149,6 +195,7 @@ impl Chain {
     pub fn code(&self, at: Address) -> Result<Bytes, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.code(at)),
+            Chain::Node(node) => Ok(node.code(at)),
             Chain::Rpc(rpc) => rpc.code(at),
         }
     }

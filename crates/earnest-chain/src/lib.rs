@@ -10,6 +10,7 @@ pub mod fact;
 pub mod index;
 pub mod key;
 pub mod layout;
+pub mod node;
 pub mod permit;
 pub mod read;
 pub mod rpc;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use alloy_network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder};
-use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
+use alloy_primitives::{Address, Bytes, TxKind, U256};
 use alloy_provider::{Provider, ProviderBuilder, RootProvider};
-use alloy_rpc_types_eth::{BlockNumberOrTag, Filter, TransactionRequest};
+use alloy_rpc_types_eth::{BlockNumberOrTag, Filter, Header, Log, TransactionRequest};
 use earnest_core::plan::Time;
 use tokio::runtime::Runtime;
 
-use crate::chain::{ChainError, Receipt};
+use crate::chain::{BlockHead, ChainError, Receipt};
+use crate::embedded::DEV_CHAIN_ID;
 use crate::key::Key;
 
 /// The node.
@@ -55,12 +56,30 @@ impl Rpc {
         self.chain_id
     }
 
-    /// Time of the latest block.
+    /// Time of the latest block; on a development chain of the next one, for there may be none for days.
     pub fn time(&self) -> Result<Time, ChainError> {
-        let block = self.runtime.block_on(async {
-            self.provider.get_block_by_number(BlockNumberOrTag::Latest).await.map_err(node_error)
-        })?;
-        block.map(|block| block.header.timestamp).ok_or_else(|| ChainError::Node("no latest block".into()))
+        if self.chain_id == DEV_CHAIN_ID
+            && let Some(pending) = self.block_at(BlockNumberOrTag::Pending)?
+        {
+            return Ok(pending.timestamp);
+        }
+        let latest = self.block_at(BlockNumberOrTag::Latest)?;
+        latest.map(|header| header.timestamp).ok_or_else(|| ChainError::Node("no latest block".into()))
+    }
+
+    fn block_at(&self, at: BlockNumberOrTag) -> Result<Option<Header>, ChainError> {
+        let block = self.runtime.block_on(async { self.provider.get_block_by_number(at).await });
+        Ok(block.map_err(node_error)?.map(|block| block.header))
+    }
+
+    /// A block's head.
+    pub fn header(&self, number: u64) -> Result<Option<BlockHead>, ChainError> {
+        let header = self.block_at(BlockNumberOrTag::Number(number))?;
+        Ok(header.map(|header| BlockHead {
+            hash: header.hash,
+            parent: header.parent_hash,
+            time: header.timestamp,
+        }))
     }
 
     /// Asks a development node (anvil, hardhat) to put its next block at this time.
@@ -96,18 +115,25 @@ impl Rpc {
         self.runtime.block_on(self.provider.get_block_number()).map_err(node_error)
     }
 
-    /// Logs of a contract from a block on, asked for in ranges that public nodes allow.
-    pub fn logs(&self, of: Address, from_block: u64) -> Result<Vec<Log>, ChainError> {
-        let last = self.block()?;
+    /// Logs of a range of blocks, asked for in pieces that public nodes allow.
+    pub fn logs(&self, filter: &Filter, from: u64, to: u64) -> Result<Vec<Log>, ChainError> {
         let mut logs = Vec::new();
-        let mut from = from_block;
-        while from <= last {
-            let to = last.min(from + LOG_RANGE - 1);
-            let filter = Filter::new().address(of).from_block(from).to_block(to);
-            let found =
-                self.runtime.block_on(async { self.provider.get_logs(&filter).await }).map_err(node_error)?;
-            logs.extend(found.into_iter().map(|log| log.inner));
-            from = to + 1;
+        let mut from = from;
+        while from <= to {
+            let last = to.min(from + LOG_RANGE - 1);
+            let piece = filter.clone().from_block(from).to_block(last);
+            let found = self.runtime.block_on(async { self.provider.get_logs(&piece).await });
+            logs.extend(found.map_err(node_error)?);
+            from = last + 1;
+        }
+        // Not every node tells the time.
+        let mut known: Option<(u64, Time)> = None;
+        for log in logs.iter_mut().filter(|log| log.block_timestamp.is_none()) {
+            let Some(number) = log.block_number else { continue };
+            if known.is_none_or(|(of, _)| of != number) {
+                known = self.header(number)?.map(|head| (number, head.time));
+            }
+            log.block_timestamp = known.map(|(_, time)| time);
         }
         Ok(logs)
     }

@@ -12,6 +12,7 @@ mod position;
 mod session;
 mod status;
 mod treasury;
+mod up;
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +43,7 @@ enum Command {
     Status(status::Status),
     Clock(status::Clock),
     Faucet(status::Faucet),
+    Up(up::Up),
 }
 
 fn main() -> std::process::ExitCode {
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
         Command::Status(status) => status.run(),
         Command::Clock(clock) => clock.run(),
         Command::Faucet(faucet) => faucet.run(),
+        Command::Up(up) => up.run(),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
