@@ -51,6 +51,7 @@ impl History for Chain {
     fn head(&mut self) -> Result<Head, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.head()),
+            Chain::Node(node) => Ok(node.head().place()),
             Chain::Rpc(rpc) => rpc.head(),
         }
     }
@@ -58,6 +59,7 @@ impl History for Chain {
     fn block_at(&mut self, number: u64) -> Result<Option<Head>, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.head_at(number)),
+            Chain::Node(node) => Ok(node.block(number).map(|block| block.place())),
             Chain::Rpc(rpc) => rpc.head_at(number),
         }
     }
@@ -66,6 +68,15 @@ impl History for Chain {
         match self {
             Chain::Embedded(chain) => {
                 Ok(chain.placed_logs(from, to).filter(|log| concerns(at, log)).collect())
+            }
+            Chain::Node(node) => {
+                let count = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).saturating_add(1);
+                let blocks = node.blocks_since(from, count);
+                Ok(blocks
+                    .iter()
+                    .flat_map(|block| block.placed_logs())
+                    .filter(|log| concerns(at, log))
+                    .collect())
             }
             Chain::Rpc(rpc) => rpc.placed_logs(at, from, to),
         }

@@ -58,6 +58,17 @@ pub enum IndexError {
     OtherChain(u64),
 }
 
+impl IndexError {
+    /// Another process has the file.
+    pub fn is_busy(&self) -> bool {
+        let IndexError::Store(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+        )
+    }
+}
+
 /// The index of one deployment.
 pub struct Index {
     record: Record,
@@ -84,9 +95,12 @@ impl Index {
 
     /// The index over a store, with empty books.
     pub fn over(store: Connection, record: &Record, empty: Ledger) -> Result<Self, IndexError> {
-        // What is lost in a crash is read again.
-        store.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
-        store.busy_timeout(std::time::Duration::from_secs(10))?;
+        // One process at a time; what is lost in a crash is read again.
+        store.busy_timeout(std::time::Duration::ZERO)?;
+        store.execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+             BEGIN IMMEDIATE; COMMIT;",
+        )?;
         let about = format!("{VERSION} {}", serde_json::to_string(record).expect("plain data"));
         store.execute_batch(TABLES)?;
         let found: Option<String> =

@@ -14,7 +14,7 @@ pub mod index;
 pub mod key;
 pub mod layout;
 pub mod ledger;
+pub mod node;
 pub mod permit;
-pub mod read;
 pub mod rpc;
 pub mod story;

@@ -61,7 +61,7 @@ fn facts_after(chain: &mut Chain, at: &Deployment, block: u64) -> Vec<(PlacedLog
 fn run(seed: u64, number: usize, crooked: &Crooked) -> Option<(String, String)> {
     let mut honest = Embedded::new(START);
     honest.keep_history();
-    let mut story = Story::on(seed, honest);
+    let mut story = Story::on(seed, Chain::Embedded(honest));
     let mut cheat = Embedded::new(START);
     cheat.keep_history();
     cheat.take_large_code();

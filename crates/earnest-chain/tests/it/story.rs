@@ -1,6 +1,6 @@
 //! Random raises: a setup over all kinds of rounds, a cast of people, and what they try next, honest or not.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use earnest_chain::chain::Chain;
 use earnest_chain::deploy::{Blueprint, Coins, Deployment, approve_cash, deploy, mint_cash};
 use earnest_chain::embedded::Embedded;
@@ -172,11 +172,11 @@ fn hand_out(chain: &mut Chain, at: &Deployment, raise: &Raise, keys: &Keys, cast
 impl Story {
     /// A story begins: contracts deployed, backers with cash.
     pub(crate) fn new(seed: u64) -> Self {
-        Self::begin(seed, Embedded::new(START), 1, |_, _, _| {})
+        Self::begin(seed, Chain::Embedded(Embedded::new(START)), 1, |_, _, _| {})
     }
 
     /// The same on a chain that is already there.
-    pub(crate) fn on(seed: u64, chain: Embedded) -> Self {
+    pub(crate) fn on(seed: u64, chain: Chain) -> Self {
         Self::begin(seed, chain, 1, |_, _, _| {})
     }
 
@@ -186,12 +186,12 @@ impl Story {
         scale: u64,
         change: impl FnOnce(&mut ChaCha8Rng, &mut OfferingSetup, &mut TreasurySetup),
     ) -> Self {
-        Self::begin(seed, Embedded::new(START), scale, change)
+        Self::begin(seed, Chain::Embedded(Embedded::new(START)), scale, change)
     }
 
     fn begin(
         seed: u64,
-        chain: Embedded,
+        mut chain: Chain,
         scale: u64,
         change: impl FnOnce(&mut ChaCha8Rng, &mut OfferingSetup, &mut TreasurySetup),
     ) -> Self {
@@ -209,7 +209,6 @@ impl Story {
         let deployer = Key::from_words("deployer");
         let (mut offering, mut treasury) = random_setup(&mut random, &cast);
         change(&mut random, &mut offering, &mut treasury);
-        let mut chain = Chain::Embedded(chain);
         let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins()).expect("deploys");
         let mut raise = Raise::new(offering, treasury);
         for &backer in &cast.backers {
@@ -524,10 +523,15 @@ impl Story {
         }
     }
 
-    fn embedded(&self) -> &Embedded {
+    fn storage(&self, at: Address, slot: U256) -> U256 {
+        self.chain.storage(at, slot).expect("in this process")
+    }
+
+    pub(crate) fn slots(&self, at: Address) -> Slots {
         match &self.chain {
-            Chain::Embedded(chain) => chain,
-            Chain::Rpc(_) => unreachable!("stories run embedded"),
+            Chain::Embedded(chain) => chain.slots(at).collect(),
+            Chain::Node(node) => node.slots(at).into_iter().collect(),
+            Chain::Rpc(_) => unreachable!("stories run in this process"),
         }
     }
 
@@ -568,25 +572,16 @@ impl Story {
             layout::position(&mut slots, id, &offering.positions.get(&id).copied().unwrap_or_default());
         }
         for (slot, expected) in slots {
-            assert_eq!(
-                self.embedded().storage(self.at.offering, slot),
-                expected,
-                "offering slot {slot:#x}, {call:?}"
-            );
+            assert_eq!(self.storage(self.at.offering, slot), expected, "offering slot {slot:#x}, {call:?}");
         }
         for (slot, expected) in layout::treasury(&self.raise.treasury) {
-            assert_eq!(
-                self.embedded().storage(self.at.treasury, slot),
-                expected,
-                "treasury slot {slot:#x}, {call:?}"
-            );
+            assert_eq!(self.storage(self.at.treasury, slot), expected, "treasury slot {slot:#x}, {call:?}");
         }
     }
 
     /// The whole state: every slot the contracts have, and no other.
     pub(crate) fn compare_whole(&mut self) {
-        let chain = self.embedded();
-        let has = |at| chain.slots(at).collect::<Slots>();
+        let has = |at| self.slots(at);
         differences("offering", &has(self.at.offering), &layout::offering(&self.raise.offering, &self.at));
         differences("treasury", &has(self.at.treasury), &layout::treasury(&self.raise.treasury));
         let vaults: Vec<BidId> = self
@@ -614,7 +609,7 @@ impl Story {
             [("cash", self.at.cash, &self.raise.cash), ("credits", self.at.credit, &self.raise.credits)]
         {
             for (slot, expected) in layout::coin(coin, 0, place) {
-                assert_eq!(self.embedded().storage(at, slot), expected, "{what} slot {slot:#x}");
+                assert_eq!(self.storage(at, slot), expected, "{what} slot {slot:#x}");
             }
         }
     }
