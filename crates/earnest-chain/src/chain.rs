@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::embedded::Embedded;
 use crate::key::Key;
 use crate::rpc::Rpc;
+use crate::rpc::sender::SendError;
 
 /// Where the contracts are.
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
@@ -43,6 +44,9 @@ pub enum ChainError {
     /// The node, or the way there, failed.
     #[error("node: {0}")]
     Node(String),
+    /// It was signed and sent, and did not do what it should.
+    #[error(transparent)]
+    Send(#[from] SendError),
     /// The answer was not what the contract gives.
     #[error("the answer cannot be read: {0}")]
     Answer(#[from] alloy_sol_types::Error),
@@ -52,7 +56,9 @@ impl ChainError {
     /// Name of the contract's error, such as `NotOpen`.
     pub fn name(&self) -> Option<String> {
         match self {
-            ChainError::Reverted(data) => crate::errors::name(data),
+            ChainError::Reverted(data) | ChainError::Send(SendError::Failed { reason: Some(data), .. }) => {
+                crate::errors::name(data)
+            }
             _ => None,
         }
     }

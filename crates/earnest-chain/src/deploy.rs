@@ -2,7 +2,7 @@
 //! address that follows from the deployer, the plan and the contracts' code, so that a deployment that stopped half-way
 //! goes on from any machine, and a stranger can work out where everything must be.
 
-use alloy_primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, address, hex, keccak256};
 use alloy_sol_types::{SolConstructor, SolValue};
 use earnest_core::bid::BidId;
 use earnest_core::curve::Ladder;
@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::bindings::{Cradle, Credit, DevCash, LadderData, Launchpad, Offering, Treasury, Vault};
 use crate::chain::{Chain, ChainError, Receipt};
+use crate::embedded::Embedded;
 use crate::key::Key;
 
 /// x402 `batch-settlement`, the same address on every chain that has it.
@@ -122,6 +123,11 @@ pub enum DeployError {
     /// The transaction went through and there is no code.
     #[error("{0} has no code after its transaction went through")]
     Nothing(String),
+    /// Other code than ours is at an address of ours.
+    #[error(
+        "at {1}, where {0} belongs, is other code than this plan's\n  hint: no honest chain has that; ask another node, and trust neither until they agree"
+    )]
+    Foreign(String, Address),
 }
 
 /// One contract of a deployment.
@@ -135,6 +141,15 @@ pub struct Step {
     pub to: Address,
     /// Its data.
     pub data: Bytes,
+}
+
+/// What a step turned out to be when it was run in this process.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// Gas it used.
+    pub gas: u64,
+    /// The code it left, immutables included.
+    pub code: Bytes,
 }
 
 /// Everything that a deployment will be, before anything is sent.
@@ -203,33 +218,69 @@ impl Blueprint {
         Blueprint { steps, contracts }
     }
 
+    /// Runs it in this process, to see what each step costs and which code it leaves behind.
+    pub fn rehearse(&self, deployer: Address, chain_id: u64) -> Result<Vec<Rehearsed>, DeployError> {
+        let mut chain = Embedded::like(chain_id, 0);
+        let steps = self.steps.iter().map(|step| {
+            let sent = chain.send(deployer, TxKind::Call(step.to), step.data.clone());
+            let receipt = sent.map_err(|error| DeployError::Chain(step.name.clone(), error))?;
+            Ok(Rehearsed { gas: receipt.gas_used, code: chain.code(step.at) })
+        });
+        steps.collect()
+    }
+
+    /// For each step, whether it is there already. Other code than a rehearsal's is an error.
+    pub fn standing(&self, chain: &Chain, rehearsed: &[Rehearsed]) -> Result<Vec<bool>, DeployError> {
+        self.steps.iter().zip(rehearsed).map(|(step, expected)| step.stands(chain, &expected.code)).collect()
+    }
+
     /// Sends what is not there yet. `report` hears of each step: its receipt, or that it was there.
     pub fn run(
         &self,
         chain: &mut Chain,
         key: &Key,
+        rehearsed: &[Rehearsed],
         mut report: impl FnMut(&Step, Option<&Receipt>),
     ) -> Result<(), DeployError> {
-        let id = chain.id();
-        let at = |step: &Step| {
+        let named = |step: &Step| {
             let name = step.name.clone();
             move |error| DeployError::Chain(name, error)
         };
-        for step in &self.steps {
-            if !chain.code(step.at).map_err(at(step))?.is_empty() {
+        for (step, Rehearsed { code, .. }) in self.steps.iter().zip(rehearsed) {
+            let stands = step.stands(chain, code)?;
+            if !stands && let Chain::Rpc(rpc) = chain {
+                // It may be on its way since an earlier run was stopped, or from another process with this key.
+                rpc.wait_for_pending(key.address()).map_err(named(step))?;
+            }
+            if stands || step.stands(chain, code)? {
                 report(step, None);
                 continue;
             }
-            if step.to == CREATE2_PROXY && chain.code(CREATE2_PROXY).map_err(at(step))?.is_empty() {
-                return Err(DeployError::NoProxy(id));
+            if step.to == CREATE2_PROXY
+                && chain.code(CREATE2_PROXY).map_err(named(step))? != CREATE2_PROXY_CODE
+            {
+                return Err(DeployError::NoProxy(chain.id()));
             }
-            let receipt = chain.send_data(key, step.to, step.data.clone()).map_err(at(step))?;
-            if chain.code(step.at).map_err(at(step))?.is_empty() {
-                return Err(DeployError::Nothing(step.name.clone()));
+            match chain.send_data(key, step.to, step.data.clone()) {
+                Ok(_) if !step.stands(chain, code)? => return Err(DeployError::Nothing(step.name.clone())),
+                Ok(receipt) => report(step, Some(&receipt)),
+                // Whoever put it there, it stands.
+                Err(_) if step.stands(chain, code)? => report(step, None),
+                Err(error) => return Err(named(step)(error)),
             }
-            report(step, Some(&receipt));
         }
         Ok(())
+    }
+}
+
+impl Step {
+    /// True where its code is at its address, false where nothing is.
+    fn stands(&self, chain: &Chain, expected: &Bytes) -> Result<bool, DeployError> {
+        let found = chain.code(self.at).map_err(|error| DeployError::Chain(self.name.clone(), error))?;
+        if found.is_empty() || found == *expected {
+            return Ok(!found.is_empty());
+        }
+        Err(DeployError::Foreign(self.name.clone(), self.at))
     }
 }
 
@@ -242,7 +293,8 @@ pub fn deploy(
     coins: &Coins,
 ) -> Result<Deployment, DeployError> {
     let blueprint = Blueprint::new(key.address(), 0, offering, treasury, coins);
-    blueprint.run(chain, key, |_, _| {})?;
+    let rehearsed = blueprint.rehearse(key.address(), chain.id())?;
+    blueprint.run(chain, key, &rehearsed, |_, _| {})?;
     Ok(blueprint.contracts)
 }
 

@@ -19,6 +19,7 @@ use earnest_core::treasury::TreasurySetup;
 use serde::{Deserialize, Serialize};
 
 use crate::plan_file;
+use crate::sending::Sending;
 
 /// Which deployment a command is about.
 #[derive(Args, Clone)]
@@ -26,6 +27,8 @@ pub struct Where {
     /// Folder of the deployment, as `earnest deploy` made it.
     #[arg(long, env = "EARNEST_STATE", default_value = ".earnest")]
     state: PathBuf,
+    #[command(flatten)]
+    sending: Sending,
 }
 
 /// Whose key signs.
@@ -79,6 +82,11 @@ impl Where {
         &self.state
     }
 
+    /// How to send.
+    pub fn sending(&self) -> &Sending {
+        &self.sending
+    }
+
     /// Opens the deployment.
     pub fn open(&self) -> Result<Session> {
         let file = self.state.join("deployment.json");
@@ -91,7 +99,7 @@ impl Where {
         let Place { rpc, record } =
             serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()))?;
         let plan = plan_file::read(&self.state.join("plan.toml"))?;
-        let chain = open_chain(&self.state, rpc.as_deref(), &plan)?;
+        let chain = open_chain(&self.state, rpc.as_deref(), &plan, &self.sending)?;
         if chain.id() != record.chain_id {
             bail!("the node has chain id {}, and the deployment is on {}", chain.id(), record.chain_id);
         }
@@ -100,10 +108,10 @@ impl Where {
 }
 
 /// The node, or the embedded chain of a folder, whose clock starts a day before the plan's first opening.
-pub fn open_chain(folder: &Path, rpc: Option<&str>, plan: &Plan) -> Result<Chain> {
+pub fn open_chain(folder: &Path, rpc: Option<&str>, plan: &Plan, sending: &Sending) -> Result<Chain> {
     let opens = plan.rounds.iter().map(|round| round.open).min().context("a plan has rounds")?;
     Ok(match rpc {
-        Some(url) => Chain::Rpc(Rpc::connect(url)?),
+        Some(url) => Chain::Rpc(Rpc::connect_with(url, sending.settings())?),
         None => Chain::Embedded(Embedded::open(&folder.join("chain.log"), opens - DAY)?),
     })
 }
