@@ -64,3 +64,11 @@ sol! {
         uint40 expiry;
     }
 }
+
+sol! {
+    /// ERC-1271: a wallet that is a contract says whether a signature is its own.
+    #[derive(Debug)]
+    interface ContractWallet {
+        function isValidSignature(bytes32 hash, bytes signature) external view returns (bytes4 magic);
+    }
+}

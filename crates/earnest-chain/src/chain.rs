@@ -11,6 +11,7 @@ use crate::embedded::Embedded;
 use crate::key::Key;
 use crate::node::Node;
 use crate::rpc::Rpc;
+use crate::rpc::sender::SendError;
 
 /// Where the contracts are.
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
@@ -51,6 +52,9 @@ pub enum ChainError {
     /// Blocks were replaced by others while they were read; reading again helps.
     #[error("the chain was reorganised while it was read")]
     Reorganised,
+    /// It was signed and sent, and did not do what it should.
+    #[error(transparent)]
+    Send(#[from] SendError),
     /// The answer was not what the contract gives.
     #[error("the answer cannot be read: {0}")]
     Answer(#[from] alloy_sol_types::Error),
@@ -60,7 +64,9 @@ impl ChainError {
     /// Name of the contract's error, such as `NotOpen`.
     pub fn name(&self) -> Option<String> {
         match self {
-            ChainError::Reverted(data) => crate::errors::name(data),
+            ChainError::Reverted(data) | ChainError::Send(SendError::Failed { reason: Some(data), .. }) => {
+                crate::errors::name(data)
+            }
             _ => None,
         }
     }

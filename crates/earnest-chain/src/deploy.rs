@@ -114,7 +114,7 @@ impl Coins {
 pub enum DeployError {
     /// The chain refused.
     #[error("{0}: {1}")]
-    Chain(String, ChainError),
+    Chain(String, Box<ChainError>),
     /// The chain has no proxy to put the launchpad at its address.
     #[error(
         "chain {0} has no deterministic deployment proxy at {CREATE2_PROXY}\n  hint: it can be put on any chain by a transaction that anyone may send, see https://github.com/Arachnid/deterministic-deployment-proxy"
@@ -123,6 +123,11 @@ pub enum DeployError {
     /// The transaction went through and there is no code.
     #[error("{0} has no code after its transaction went through")]
     Nothing(String),
+    /// Other code than ours is at an address of ours.
+    #[error(
+        "at {1}, where {0} belongs, is other code than this plan's\n  hint: no honest chain has that; ask another node, and trust neither until they agree"
+    )]
+    Foreign(String, Address),
 }
 
 /// One contract of a deployment.
@@ -218,10 +223,15 @@ impl Blueprint {
         let mut chain = Embedded::like(chain_id, 0);
         let steps = self.steps.iter().map(|step| {
             let sent = chain.send(deployer, TxKind::Call(step.to), step.data.clone());
-            let receipt = sent.map_err(|error| DeployError::Chain(step.name.clone(), error))?;
+            let receipt = sent.map_err(|error| DeployError::Chain(step.name.clone(), Box::new(error)))?;
             Ok(Rehearsed { gas: receipt.gas_used, code: chain.code(step.at) })
         });
         steps.collect()
+    }
+
+    /// For each step, whether it is there already. Other code than a rehearsal's is an error.
+    pub fn standing(&self, chain: &Chain, rehearsed: &[Rehearsed]) -> Result<Vec<bool>, DeployError> {
+        self.steps.iter().zip(rehearsed).map(|(step, expected)| step.stands(chain, &expected.code)).collect()
     }
 
     /// Sends what is not there yet. `report` hears of each step: its receipt, or that it was there.
@@ -229,28 +239,49 @@ impl Blueprint {
         &self,
         chain: &mut Chain,
         key: &Key,
+        rehearsed: &[Rehearsed],
         mut report: impl FnMut(&Step, Option<&Receipt>),
     ) -> Result<(), DeployError> {
-        let id = chain.id();
-        let at = |step: &Step| {
+        let named = |step: &Step| {
             let name = step.name.clone();
-            move |error| DeployError::Chain(name, error)
+            move |error| DeployError::Chain(name, Box::new(error))
         };
-        for step in &self.steps {
-            if !chain.code(step.at).map_err(at(step))?.is_empty() {
+        for (step, Rehearsed { code, .. }) in self.steps.iter().zip(rehearsed) {
+            let stands = step.stands(chain, code)?;
+            if !stands && let Chain::Rpc(rpc) = chain {
+                // It may be on its way since an earlier run was stopped, or from another process with this key.
+                rpc.wait_for_pending(key.address()).map_err(named(step))?;
+            }
+            if stands || step.stands(chain, code)? {
                 report(step, None);
                 continue;
             }
-            if step.to == CREATE2_PROXY && chain.code(CREATE2_PROXY).map_err(at(step))?.is_empty() {
-                return Err(DeployError::NoProxy(id));
+            if step.to == CREATE2_PROXY
+                && chain.code(CREATE2_PROXY).map_err(named(step))? != CREATE2_PROXY_CODE
+            {
+                return Err(DeployError::NoProxy(chain.id()));
             }
-            let receipt = chain.send_data(key, step.to, step.data.clone()).map_err(at(step))?;
-            if chain.code(step.at).map_err(at(step))?.is_empty() {
-                return Err(DeployError::Nothing(step.name.clone()));
+            match chain.send_data(key, step.to, step.data.clone()) {
+                Ok(_) if !step.stands(chain, code)? => return Err(DeployError::Nothing(step.name.clone())),
+                Ok(receipt) => report(step, Some(&receipt)),
+                // Whoever put it there, it stands.
+                Err(_) if step.stands(chain, code)? => report(step, None),
+                Err(error) => return Err(named(step)(error)),
             }
-            report(step, Some(&receipt));
         }
         Ok(())
+    }
+}
+
+impl Step {
+    /// True where its code is at its address, false where nothing is.
+    fn stands(&self, chain: &Chain, expected: &Bytes) -> Result<bool, DeployError> {
+        let found =
+            chain.code(self.at).map_err(|error| DeployError::Chain(self.name.clone(), Box::new(error)))?;
+        if found.is_empty() || found == *expected {
+            return Ok(!found.is_empty());
+        }
+        Err(DeployError::Foreign(self.name.clone(), self.at))
     }
 }
 
@@ -263,7 +294,8 @@ pub fn deploy(
     coins: &Coins,
 ) -> Result<Deployment, DeployError> {
     let blueprint = Blueprint::new(key.address(), 0, offering, treasury, coins);
-    blueprint.run(chain, key, |_, _| {})?;
+    let rehearsed = blueprint.rehearse(key.address(), chain.id())?;
+    blueprint.run(chain, key, &rehearsed, |_, _| {})?;
     Ok(blueprint.contracts)
 }
 

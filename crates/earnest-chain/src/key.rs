@@ -1,6 +1,6 @@
 //! A signing key, from a file, an environment variable or a seed; never from a command's arguments.
 
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature, keccak256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use thiserror::Error;
@@ -41,4 +41,9 @@ impl Key {
         let signature = self.0.sign_hash_sync(&digest).expect("a local key signs");
         signature.as_bytes().to_vec().into()
     }
+}
+
+/// Whose signature it is over a digest; `None`: nobody's.
+pub fn signer_of(digest: B256, signature: &[u8]) -> Option<Address> {
+    Signature::from_raw(signature).ok()?.recover_address_from_prehash(&digest).ok()
 }

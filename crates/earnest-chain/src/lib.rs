@@ -8,7 +8,6 @@ pub mod deploy;
 pub mod embedded;
 pub mod errors;
 pub mod fact;
-mod follow;
 pub mod history;
 pub mod index;
 pub mod key;

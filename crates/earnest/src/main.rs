@@ -10,6 +10,7 @@ mod output;
 mod permit;
 mod plan_file;
 mod position;
+mod sending;
 mod session;
 mod status;
 mod treasury;

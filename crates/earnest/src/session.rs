@@ -21,6 +21,7 @@ use earnest_core::raise::Raise;
 use serde::{Deserialize, Serialize};
 
 use crate::plan_file;
+use crate::sending::Sending;
 
 /// Which deployment a command is about.
 #[derive(Args, Clone)]
@@ -28,6 +29,8 @@ pub struct Where {
     /// Folder of the deployment, as `earnest deploy` made it.
     #[arg(long, env = "EARNEST_STATE", default_value = ".earnest")]
     state: PathBuf,
+    #[command(flatten)]
+    sending: Sending,
 }
 
 /// Whose key signs.
@@ -83,6 +86,11 @@ impl Where {
         &self.state
     }
 
+    /// How to send.
+    pub fn sending(&self) -> &Sending {
+        &self.sending
+    }
+
     /// Opens the deployment.
     pub fn open(&self) -> Result<Session> {
         let file = self.state.join("deployment.json");
@@ -101,7 +109,7 @@ impl Where {
                 self.state.join(CHAIN_FILE).display()
             );
         }
-        let chain = open_chain(&self.state, rpc.as_deref(), &plan)?;
+        let chain = open_chain(&self.state, rpc.as_deref(), &plan, &self.sending)?;
         if chain.id() != record.chain_id {
             bail!("the node has chain id {}, and the deployment is on {}", chain.id(), record.chain_id);
         }
@@ -117,9 +125,9 @@ pub const URL_FILE: &str = "up.url";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The node, or the development chain of a folder: its file or, where `earnest up` has that open, what it serves.
-pub fn open_chain(folder: &Path, rpc: Option<&str>, plan: &Plan) -> Result<Chain> {
+pub fn open_chain(folder: &Path, rpc: Option<&str>, plan: &Plan, sending: &Sending) -> Result<Chain> {
     if let Some(url) = rpc {
-        return Ok(Chain::Rpc(Rpc::connect(url)?));
+        return Ok(Chain::Rpc(Rpc::connect_with(url, sending.settings())?));
     }
     let end = Instant::now() + PATIENCE;
     loop {
@@ -129,7 +137,7 @@ pub fn open_chain(folder: &Path, rpc: Option<&str>, plan: &Plan) -> Result<Chain
         }
         // A URL counts only while someone has the file: one that was left behind leads nowhere, or elsewhere.
         let url = std::fs::read_to_string(folder.join(URL_FILE));
-        if let Some(Ok(rpc)) = url.ok().map(|url| Rpc::connect(url.trim())) {
+        if let Some(Ok(rpc)) = url.ok().map(|url| Rpc::connect_with(url.trim(), sending.settings())) {
             return Ok(Chain::Rpc(rpc));
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -15,7 +15,7 @@ use earnest_serve::guard::Guard;
 use earnest_serve::{rpc, server};
 use tokio::net::TcpListener;
 
-use crate::deploy;
+use crate::deploy::Work;
 use crate::plan_file;
 use crate::session::{Place, URL_FILE, Where, dev_key, open_node};
 
@@ -97,7 +97,9 @@ impl Up {
                     "[cash] address is named, and a development chain has no such coin\n  hint: leave it out to raise play money"
                 );
             }
-            deploy::onto(&mut Chain::Node(node.clone()), file, plan, folder, None, &dev_key("deployer"))?;
+            let (mut chain, key) = (Chain::Node(node.clone()), dev_key("deployer"));
+            let record = Work::new(plan, &chain, &key, 0)?.run(&mut chain, plan, &key, 0, None)?;
+            Place { rpc: None, record }.write(file, folder, plan)?;
         }
         Ok(node)
     }

@@ -23,6 +23,12 @@ pub fn show(time: Time) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Reads what [`show`] writes, or the same instant with another offset. The error says what would be right.
+pub fn parse(text: &str) -> Result<Time, String> {
+    let date_time = text.parse::<Datetime>().map_err(|error| error.to_string())?;
+    read(&date_time).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))
+}
+
 /// Reads a TOML date with time and offset.
 pub(super) fn read(date_time: &Datetime) -> Result<Time, Wrong> {
     let (Some(date), Some(time), Some(offset)) = (date_time.date, date_time.time, date_time.offset) else {

@@ -1,15 +1,17 @@
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::{earnest, folder, said};
 
 /// A real node, stopped with the test.
-struct Anvil(Child, String);
+pub(crate) struct Anvil(Child, pub(crate) String);
 
 impl Anvil {
-    fn start(binary: &str) -> Self {
+    pub(crate) fn start(binary: &str, more: &[&str]) -> Self {
         let mut child = Command::new(binary)
             .args(["--port", "0", "--timestamp", "1788134400", "--code-size-limit", "24576"])
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -22,6 +24,27 @@ impl Anvil {
         std::thread::spawn(move || lines.for_each(drop));
         Anvil(child, address)
     }
+}
+
+/// Asks a node without any library between.
+pub(crate) fn ask(url: &str, method: &str, params: serde_json::Value) -> serde_json::Value {
+    let address = url.trim_start_matches("http://");
+    let body =
+        serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+    let mut stream = TcpStream::connect(address).expect("the node is there");
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("it listens");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let start = answer.find('{').expect("JSON");
+    let end = answer.rfind('}').expect("JSON") + 1;
+    let answer: serde_json::Value = serde_json::from_str(&answer[start..end]).expect("JSON");
+    assert!(answer.get("error").is_none(), "{method}: {answer}");
+    answer["result"].clone()
 }
 
 impl Drop for Anvil {
@@ -40,7 +63,7 @@ fn the_same_commands_work_on_a_real_node() {
         println!("skipped: EARNEST_ANVIL does not name an anvil; cargo xtask test does");
         return;
     };
-    let anvil = Anvil::start(&binary);
+    let anvil = Anvil::start(&binary, &[]);
     let folder = folder("anvil");
     std::fs::write(folder.join("key"), RICH).expect("a file");
     // One key plays every part here: on a real node whoever sends needs ether.

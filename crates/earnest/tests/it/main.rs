@@ -1,6 +1,7 @@
 //! The command line as a user has it: README's tour, the demo on every example, a real node, and mistakes.
 
 mod anvil;
+mod any_chain;
 mod demo;
 mod mistakes;
 mod tour;

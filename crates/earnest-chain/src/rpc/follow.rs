@@ -7,11 +7,11 @@ use alloy_provider::Provider;
 use alloy_rpc_types_eth::{BlockNumberOrTag, Filter, Log as RpcLog};
 use alloy_sol_types::SolEvent;
 
+use super::Rpc;
 use crate::bindings::Credit;
 use crate::chain::ChainError;
 use crate::deploy::Deployment;
 use crate::history::{Head, PlacedLog};
-use crate::rpc::{Rpc, node_error};
 
 /// Least blocks of one request for logs; a node that does not give even that is given up.
 const LEAST_RANGE: u64 = 1;
@@ -21,18 +21,18 @@ const MOST_RANGE: u64 = 10_000;
 impl Rpc {
     /// The last block.
     pub fn head(&self) -> Result<Head, ChainError> {
-        let head = self.runtime.block_on(header(self, BlockNumberOrTag::Latest))?;
+        let head = self.wait(header(self, BlockNumberOrTag::Latest))?;
         head.ok_or_else(|| ChainError::Node("no latest block".into()))
     }
 
     /// A block by height.
     pub fn head_at(&self, number: u64) -> Result<Option<Head>, ChainError> {
-        self.runtime.block_on(header(self, BlockNumberOrTag::Number(number)))
+        self.wait(header(self, BlockNumberOrTag::Number(number)))
     }
 
     /// Logs that concern a deployment, in order.
     pub fn placed_logs(&self, at: &Deployment, from: u64, to: u64) -> Result<Vec<PlacedLog>, ChainError> {
-        self.runtime.block_on(async {
+        self.wait(async {
             let before = header(self, BlockNumberOrTag::Number(to)).await?;
             let mut found = BTreeMap::new();
             let (mut start, mut range) = (from, MOST_RANGE);
@@ -62,7 +62,7 @@ impl Rpc {
 }
 
 async fn header(rpc: &Rpc, number: BlockNumberOrTag) -> Result<Option<Head>, ChainError> {
-    let block = rpc.provider.get_block_by_number(number).await.map_err(node_error)?;
+    let block = rpc.asking(async |node| node.get_block_by_number(number).await).await?;
     Ok(block.map(|block| Head {
         number: block.header.number,
         hash: block.header.hash,
@@ -76,7 +76,7 @@ async fn logs_in(rpc: &Rpc, at: &Deployment, from: u64, to: u64) -> Result<Vec<R
     let transfers = range.address(at.cash).event_signature(Credit::Transfer::SIGNATURE_HASH);
     let ours: Vec<B256> = [at.offering, at.treasury].iter().map(Address::into_word).collect();
     let (out, into) = (transfers.clone().topic1(ours.clone()), transfers.topic2(ours));
-    let ask = |filter: Filter| async move { rpc.provider.get_logs(&filter).await.map_err(node_error) };
+    let ask = |filter: Filter| async move { rpc.asking(async |node| node.get_logs(&filter).await).await };
     let (contracts, out, into) = tokio::try_join!(ask(contracts), ask(out), ask(into))?;
     Ok([contracts, out, into].concat())
 }
