@@ -70,8 +70,9 @@ impl Deploy {
             None if self.dry_run => Chain::Embedded(Embedded::new(0)),
             rpc => open_chain(folder, rpc.as_deref(), &plan, self.at.sending())?,
         };
+        let parties = parties(&plan, chain.id())?;
         let key = self.key(&plan, &chain)?;
-        let work = Work::new(&plan, &chain, &key, self.salt)?;
+        let work = Work::new(&plan, parties, &chain, &key, self.salt)?;
         if self.dry_run {
             return work.show(&key, self.json);
         }
@@ -102,7 +103,7 @@ impl Deploy {
 }
 
 /// Who is who: as the plan says, or development keys where they are no danger.
-fn parties(plan: &Plan, chain_id: u64) -> Result<Parties> {
+pub fn parties(plan: &Plan, chain_id: u64) -> Result<Parties> {
     let dev = chain_id == DEV_CHAIN_ID;
     let role = |name: &str, named: Option<Address>| match named {
         Some(address) => Ok(address),
@@ -141,8 +142,7 @@ impl Place {
 
 impl Work {
     /// Looks at what is there.
-    pub fn new(plan: &Plan, chain: &Chain, key: &Key, salt: u64) -> Result<Self> {
-        let parties = parties(plan, chain.id())?;
+    pub fn new(plan: &Plan, parties: Parties, chain: &Chain, key: &Key, salt: u64) -> Result<Self> {
         let (offering, treasury) = setup(plan, &parties)?;
         let blueprint =
             Blueprint::new(key.address(), salt, &offering, &treasury, &Coins::of(plan, Address::ZERO));

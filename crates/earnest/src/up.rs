@@ -15,7 +15,7 @@ use earnest_serve::guard::Guard;
 use earnest_serve::{rpc, server};
 use tokio::net::TcpListener;
 
-use crate::deploy::Work;
+use crate::deploy::{Work, parties};
 use crate::plan_file;
 use crate::session::{Place, URL_FILE, Where, dev_key, open_node};
 
@@ -98,7 +98,8 @@ impl Up {
                 );
             }
             let (mut chain, key) = (Chain::Node(node.clone()), dev_key("deployer"));
-            let record = Work::new(plan, &chain, &key, 0)?.run(&mut chain, plan, &key, 0, None)?;
+            let parties = parties(plan, chain.id())?;
+            let record = Work::new(plan, parties, &chain, &key, 0)?.run(&mut chain, plan, &key, 0, None)?;
             Place { rpc: None, record }.write(file, folder, plan)?;
         }
         Ok(node)
