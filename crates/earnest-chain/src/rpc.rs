@@ -117,9 +117,9 @@ impl Rpc {
         self.runtime.block_on(async { self.provider.get_code_at(at).await }).map_err(node_error)
     }
 
-    /// Asks a contract.
-    pub fn call(&self, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
-        let request = TransactionRequest::default().with_to(to).with_input(data);
+    /// Asks a contract as an account would.
+    pub fn call(&self, from: Address, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
+        let request = TransactionRequest::default().with_from(from).with_to(to).with_input(data);
         self.runtime.block_on(async { self.provider.call(request).await }).map_err(call_error)
     }
 
