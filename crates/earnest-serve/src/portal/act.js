@@ -9,15 +9,22 @@ const body = document.body.dataset;
 const dialog = document.getElementById("confirm");
 const part = (name) => document.getElementById(`confirm-${name}`);
 
-/** Asks the server; an answer that is an error is thrown with its words. */
-export async function post(path, data) {
+/** Asks the server, for text; an answer that is an error is thrown with its words. */
+async function text(path, data) {
   const answer = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(data) });
-  const read = await answer.json().catch(() => ({ error: "The server does not answer.", hint: "Try again in a moment." }));
-  if (read.error) throw Object.assign(new Error(`${read.error} ${read.hint ?? ""}`), { told: true });
-  return read;
+  const found = await answer.text();
+  let read = { error: "The server does not answer.", hint: "Try again in a moment." };
+  try { read = JSON.parse(found); } catch { /* then that is the error */ }
+  if (read.error) throw Object.assign(new Error(`${sentence(read.error)} ${sentence(read.hint ?? "")}`), { told: true });
+  return found;
 }
 
-export const words = (error) => (error?.told ? error.message : error instanceof TypeError ? "The server cannot be reached. Nothing was sent." : inWords(error));
+/** The same, as JSON. */
+const post = async (path, data) => JSON.parse(await text(path, data));
+
+const sentence = (words) => (words ? `${words[0].toUpperCase()}${words.slice(1)}`.replace(/[.\s]*$/, ".") : "");
+
+const words = (error) => (error?.told ? error.message : error instanceof TypeError ? "The server cannot be reached. Nothing was sent." : inWords(error));
 
 // ---- roles
 
@@ -210,5 +217,5 @@ document.getElementById("faucet")?.addEventListener("click", async () => {
 });
 for (const event of ["wallet", "parts"]) document.addEventListener(event, reveal);
 start();
-startBid({ post, words });
+startBid({ post, text, words });
 reveal();

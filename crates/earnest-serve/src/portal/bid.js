@@ -4,22 +4,28 @@
 import { askToConnect, inWords, say, wallet } from "/asset/wallet.js";
 
 const at = (id) => document.getElementById(id);
+/** The permit: its text goes to the server as it came, for numbers here are too short for some of its own. */
 let permit = null;
+let text = "";
 let tools;
 
 const round = () => Number(at("permit").dataset.round);
 const key = () => `earnest permit ${document.body.dataset.offering} ${round()} ${wallet.account}`.toLowerCase();
 
 /** What goes along with a bid beside its form. */
-export const bidBody = () => (permit ? { permit } : {});
+export const bidBody = () => (permit ? { permit: text } : {});
+
+function set(value) {
+  try { [permit, text] = [JSON.parse(value), value]; } catch { [permit, text] = [null, ""]; }
+}
 
 function stored() {
-  try { return JSON.parse(localStorage.getItem(key())); } catch { return null; }
+  try { return localStorage.getItem(key()); } catch { return null; }
 }
 
 function keep(value) {
-  permit = value;
-  try { value ? localStorage.setItem(key(), JSON.stringify(value)) : localStorage.removeItem(key()); } catch { /* then it is for this page only */ }
+  set(value);
+  try { value ? localStorage.setItem(key(), value) : localStorage.removeItem(key()); } catch { /* then it is for this page only */ }
   show();
 }
 
@@ -39,13 +45,13 @@ function trouble(text) {
   line.hidden = !text;
 }
 
-function take(text) {
+function take(given) {
   try {
-    const read = JSON.parse(text);
+    const read = JSON.parse(given);
     if (read?.round !== round()) throw new Error("it is for another round");
     if (typeof read.wallet !== "string" || typeof read.signature !== "string") throw new Error("it has no wallet or no signature");
     trouble("");
-    keep(read);
+    keep(given);
     say("Permit loaded.");
   } catch (error) {
     trouble(`This is not a permit for this round: ${error.message}. Load the file as the attester gave it.`);
@@ -60,7 +66,7 @@ async function ask() {
     at("permit-state").textContent = "Waiting for your wallet to sign in at the attester.";
     const hex = `0x${[...new TextEncoder().encode(message)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
     const signature = await wallet.provider.request({ method: "personal_sign", params: [hex, wallet.account] });
-    keep(await tools.post("/attester/permit", { wallet: wallet.account, round: round(), message, signature }));
+    take(await tools.text("/attester/permit", { wallet: wallet.account, round: round(), message, signature }));
   } catch (error) {
     show();
     trouble(error.told ? error.message : inWords(error));
@@ -88,7 +94,7 @@ export function startBid(given) {
   tools = given;
   document.addEventListener("wallet", () => {
     if (!at("permit")) return;
-    permit = wallet.account ? stored() : null;
+    set(wallet.account ? stored() : null);
     show();
   });
   document.addEventListener("input", ({ target }) => {

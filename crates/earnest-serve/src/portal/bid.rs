@@ -48,8 +48,9 @@ pub(super) struct Ask {
     schedule: String,
     #[serde(default)]
     wallet: Option<Address>,
+    /// As the attester gave it, in text: a browser's numbers are too short for some of its own.
     #[serde(default)]
-    permit: Option<SignedPermit>,
+    permit: Option<String>,
     #[serde(default)]
     cash_permit: Option<CashPermit>,
     /// The wallet does not sign cash permits: approve instead.
@@ -191,8 +192,11 @@ pub(super) fn answer(shared: &Shared, chain: &mut Chain, ask: Ask) -> Result<Ans
     let view = shared.view();
     let order = order(shared, &ask)?;
     let wallet = ask.wallet.ok_or_else(|| Problem::bad("No wallet is connected.", "Connect one first."))?;
-    let permit = ask.permit.as_ref().ok_or_else(|| {
+    let text = ask.permit.as_ref().ok_or_else(|| {
         Problem::bad("There is no purchase permit yet.", "Ask the attester for one, or load one that you were given.")
+    })?;
+    let permit: &SignedPermit = &serde_json::from_str(text).map_err(|error| {
+        Problem::bad(format!("The permit cannot be read: {error}."), "Load the file as the attester gave it.")
     })?;
     if permit.round != order.round {
         let name = positions::name(shared, permit.round);

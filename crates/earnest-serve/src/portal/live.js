@@ -3,8 +3,9 @@
 
 const LOCAL = new Set(["hidden", "open", "value", "checked", "disabled", "aria-busy", "aria-expanded"]);
 
-/** Makes `old` read as `fresh` does, touching only what differs. */
+/** Makes `old` read as `fresh` does, touching only what differs; what scripts fill in is theirs. */
 export function morph(old, fresh) {
+  if ("local" in old.dataset) return;
   for (const { name } of [...old.attributes]) {
     if (!LOCAL.has(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
   }

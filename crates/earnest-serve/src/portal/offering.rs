@@ -5,7 +5,7 @@ use earnest_core::plan::Plan;
 use earnest_report::page::markup::{escape, facts, heading, paragraph};
 use earnest_report::page::part;
 use earnest_report::summary::{Attested, RoundState, SoftCapState};
-use earnest_report::words::{soft_cap_words, state_and_price};
+use earnest_report::words::state_and_price;
 
 use super::keeper::View;
 use super::page::{Page, as_of, prose, quoted, sentence, until};
@@ -17,7 +17,7 @@ pub(super) fn page(shared: &Shared, view: &View) -> Page {
     let rounds = heading(2, "rounds", "Rounds") + &cards(shared, view) + &part::rounds(summary, coins);
     Page::new(&summary.offering, "/")
         .fixed("what", what(plan))
-        .live("standing", as_of(view) + &part::headline(summary, coins) + &dates(shared, view))
+        .live("standing", as_of(view) + &part::headline(summary, coins) + &dates(view))
         .live("rounds-now", rounds)
         .live("vesting-now", part::vesting(summary, &view.raise, coins))
         .live("endings-now", part::endings(summary, plan, coins))
@@ -29,18 +29,17 @@ fn what(plan: &Plan) -> String {
         "<p class=\"lead\">{} sells positions in this offering. The cash is held in a treasury with rules of its own; once the \
          service is live, a position delivers credits that pay for the service, and nothing else. Until then the cash can \
          come back.</p>\n",
-        quoted(plan.offering.issuer.trim_end_matches('.'))
+        quoted(&plan.offering.issuer)
     )
 }
 
-fn dates(shared: &Shared, view: &View) -> String {
+fn dates(view: &View) -> String {
     let summary = &view.summary;
-    let soft_cap = match (summary.soft_cap.state, summary.soft_cap.date) {
-        (SoftCapState::NotYet, Some(date)) => {
-            format!("{} {}", escape(&sentence(&soft_cap_words(summary, &shared.coins))), until(date, view.now))
-        }
-        _ => escape(&sentence(&soft_cap_words(summary, &shared.coins))),
-    };
+    let mut rows = Vec::new();
+    // How much is missing stands above; here is how long there is.
+    if let (SoftCapState::NotYet, Some(date)) = (summary.soft_cap.state, summary.soft_cap.date) {
+        rows.push(("Soft cap to be met by", until(date, view.now)));
+    }
     let live = match summary.live {
         Attested::Effective { .. } => escape(&sentence(&summary.live.words())),
         Attested::InNotice { effective_at, .. } => {
@@ -49,7 +48,8 @@ fn dates(shared: &Shared, view: &View) -> String {
         Attested::NotYet { .. } if summary.refunding => "The deadline has passed: cash goes back.".to_owned(),
         Attested::NotYet { .. } => format!("Not yet. By {}, or the cash goes back.", until(summary.deadline, view.now)),
     };
-    facts(&[("Soft cap", soft_cap), ("Service live", live)])
+    rows.push(("Service live", live));
+    facts(&rows)
 }
 
 /// One card for each round, with what can be done there now.

@@ -213,7 +213,7 @@ impl Act<'_> {
         let about = if about.is_empty() { String::new() } else { format!("<p>{}</p>\n", escape(&about)) };
         format!(
             "<form class=\"act\" data-action=\"{action}\" data-role=\"{role}\" hidden novalidate>\n<fieldset>\n\
-             <legend>{}</legend>\n{about}{fields}<p class=\"problem\" role=\"alert\" hidden></p>\n\
+             <legend>{}</legend>\n{about}{fields}<p class=\"problem\" role=\"alert\" data-local hidden></p>\n\
              <button type=\"submit\">{}</button>\n</fieldset>\n</form>\n",
             escape(title),
             escape(button)

@@ -36,7 +36,7 @@ fn standing(view: &View, index: u8) -> String {
     let round = &view.summary.rounds[usize::from(index)];
     let next = match round.state {
         RoundState::NotOpenYet { opens_at } => format!("Opens {}.", until(opens_at, view.now)),
-        RoundState::Open { closes_at } => format!("Open. Closes {}.", until(closes_at, view.now)),
+        RoundState::Open { closes_at } => format!("Closes {}.", until(closes_at, view.now)),
         RoundState::Paused { until: end, closes_at } => format!(
             "Bids are paused by the guardian until {}; the round closes {}.",
             until(end, view.now),
@@ -68,7 +68,7 @@ fn bid(shared: &Shared, view: &View, index: u8) -> String {
     let round = &view.summary.rounds[usize::from(index)];
     let title = heading(2, "bid-heading", "Bid");
     match round.state {
-        RoundState::Open { .. } => title + &form(shared, view, index),
+        RoundState::Open { .. } => title + &form(shared, index),
         RoundState::NotOpenYet { opens_at } => {
             title + &format!("<p>The round takes no bids yet. It opens {}.</p>\n", until(opens_at, view.now))
         }
@@ -79,7 +79,7 @@ fn bid(shared: &Shared, view: &View, index: u8) -> String {
     }
 }
 
-fn form(shared: &Shared, view: &View, index: u8) -> String {
+fn form(shared: &Shared, index: u8) -> String {
     let plan = &shared.plan.rounds[usize::from(index)];
     let coins = &shared.coins;
     let symbol = earnest_report::figure::plain(&shared.plan.cash.symbol);
@@ -107,8 +107,7 @@ fn form(shared: &Shared, view: &View, index: u8) -> String {
         );
     }
     fields += &schedules(shared, plan);
-    fields += "<div id=\"preview\" class=\"preview\" aria-live=\"polite\"></div>\n";
-    let _ = view;
+    fields += "<div id=\"preview\" data-local class=\"preview\" aria-live=\"polite\"><p class=\"quiet\">What the bid can come to shows here as you type.</p></div>\n";
     format!(
         "<noscript><p>To bid from this page, turn JavaScript on. The command line does the same: \
          <code>earnest offering bid</code>.</p></noscript>\n{}{}",
@@ -157,7 +156,7 @@ fn permit(shared: &Shared, index: u8) -> String {
         false => "",
     };
     format!(
-        "<section id=\"permit\" class=\"act\" aria-labelledby=\"permit-heading\" data-round=\"{index}\" hidden>\n\
+        "<section id=\"permit\" class=\"act\" data-local aria-labelledby=\"permit-heading\" data-round=\"{index}\" hidden>\n\
          <h3 id=\"permit-heading\">Purchase permit</h3>\n\
          <p>A bid needs an attester\u{2019}s word that this wallet may buy here: a purchase permit. It holds limits, a lock \
          and the terms it was given under, and moves no money.</p>\n\

@@ -117,8 +117,7 @@ function take(one, accounts) {
     one.provider.on?.("accountsChanged", (now) => take(one, now));
     one.provider.on?.("disconnect", leave);
   }
-  button().textContent = `${wallet.account.slice(0, 6)}\u2026${wallet.account.slice(-4)}`;
-  button().setAttribute("aria-label", `Wallet ${wallet.account}`);
+  button().textContent = `Wallet ${wallet.account.slice(0, 6)}\u2026${wallet.account.slice(-4)}`;
   changed();
 }
 
@@ -127,7 +126,6 @@ function leave() {
   keep(null);
   open(false);
   button().textContent = "Connect wallet";
-  button().removeAttribute("aria-label");
   say("Disconnected.");
   changed();
 }
