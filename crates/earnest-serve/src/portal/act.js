@@ -45,12 +45,11 @@ function reveal() {
     hidden += form.hidden ? 1 : 0;
   }
   for (const note of document.querySelectorAll(".unacted")) note.hidden = hidden === 0 || Boolean(wallet.account);
-  for (const section of document.querySelectorAll("section.act")) section.hidden = false;
   for (const link of document.querySelectorAll('nav a[href^="/positions"]')) {
     link.href = wallet.account ? `/positions?wallet=${wallet.account}` : "/positions";
   }
   const faucet = document.getElementById("faucet");
-  if (faucet) faucet.hidden = !wallet.account;
+  if (faucet) faucet.toggleAttribute("data-idle", !wallet.account);
   if (location.pathname === "/positions" && wallet.account && !new URLSearchParams(location.search).get("wallet")) {
     location.replace(`/positions?wallet=${wallet.account}`);
   }

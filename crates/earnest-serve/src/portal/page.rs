@@ -122,7 +122,7 @@ fn header(shared: &Shared, view: &View, path: &str) -> String {
     if shared.is_development() {
         let faucet = match (&shared.faucet, shared.is_play_money()) {
             (Some(_), true) => {
-                " <button type=\"button\" id=\"faucet\" class=\"quiet-button\" hidden>Give me play money</button>"
+                " <button type=\"button\" id=\"faucet\" class=\"quiet-button\" data-idle>Give me play money</button>"
             }
             _ => "",
         };
@@ -132,7 +132,7 @@ fn header(shared: &Shared, view: &View, path: &str) -> String {
     }
     format!(
         "<header>\n<div class=\"bar\">\n<p class=\"brand\"><a href=\"/\"><bdi>{}</bdi></a></p>\n\
-         <div id=\"wallet\" class=\"wallet\" hidden>\n\
+         <div id=\"wallet\" class=\"wallet\">\n\
          <button type=\"button\" id=\"connect\" aria-expanded=\"false\" aria-controls=\"wallets\">Connect wallet</button>\n\
          <div id=\"wallets\" class=\"wallets\" hidden></div>\n</div>\n</div>\n\
          <nav aria-label=\"Pages\"><ul>\n{menu}</ul></nav>\n{notices}\
@@ -210,9 +210,11 @@ impl Act<'_> {
             _ => "As the guardian.",
         };
         let about = [*words, by].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
+        // What only a role may do is not there until its wallet is.
+        let hidden = if *role == "anyone" { "" } else { " hidden" };
         let about = if about.is_empty() { String::new() } else { format!("<p>{}</p>\n", escape(&about)) };
         format!(
-            "<form class=\"act\" data-action=\"{action}\" data-role=\"{role}\" hidden novalidate>\n<fieldset>\n\
+            "<form class=\"act\" data-action=\"{action}\" data-role=\"{role}\"{hidden} novalidate>\n<fieldset>\n\
              <legend>{}</legend>\n{about}{fields}<p class=\"problem\" role=\"alert\" data-local hidden></p>\n\
              <button type=\"submit\">{}</button>\n</fieldset>\n</form>\n",
             escape(title),

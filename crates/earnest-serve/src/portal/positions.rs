@@ -10,7 +10,7 @@ use earnest_core::money::{Cash, Credits, Price};
 use earnest_core::offering::{LIVE, Offering, Sale, Status};
 use earnest_core::raise::Holder;
 use earnest_report::figure::{day, plain};
-use earnest_report::page::markup::{escape, facts, paragraph};
+use earnest_report::page::markup::{escape, facts, figure, paragraph};
 use earnest_report::page::part;
 use earnest_report::position::{Fate, bids, fate, is_withdrawn, position};
 
@@ -71,7 +71,7 @@ fn all(shared: &Shared, view: &View, wallet: Address, purse: Option<Purse>) -> S
     if let Some(Purse { cash, credits }) = purse {
         html += &facts(&[
             ("In the wallet", escape(&coins.cash(cash))),
-            ("Credits in the wallet", escape(&coins.credits(credits))),
+            ("Credits in the wallet", figure(&coins.whole_credits(credits), &coins.credits(credits))),
         ]);
     }
     let mine: Vec<(BidId, Bid)> =
@@ -112,7 +112,10 @@ fn outcome(shared: &Shared, view: &View, id: BidId, bid: &Bid) -> String {
     let coins = &shared.coins;
     let offering = &view.raise.offering;
     let cash = |units: u64| escape(&coins.cash(Cash::from_units(units)));
-    let credits = |units: u128| escape(&coins.credits(Credits::from_units(units)));
+    let credits = |units: u128| {
+        let credits = Credits::from_units(units);
+        figure(&coins.whole_credits(credits), &coins.credits(credits))
+    };
     let mut rows: Vec<(&str, String)> = Vec::new();
     let fate = fate(offering, id, bid);
     if fate == Some(Fate::Withdrawn) {
@@ -158,9 +161,8 @@ fn outcome(shared: &Shared, view: &View, id: BidId, bid: &Bid) -> String {
         }
     }
     rows.push(("Settled", if bid.settled { "yes" } else { "no" }.to_owned()));
-    rows.push(("Lock", lock(shared, view, id, bid)));
     rows.push(("Bid number", format!("<code>{}</code>", show(id))));
-    facts(&rows)
+    facts(&rows) + &lock(shared, view, id, bid)
 }
 
 /// Cash that a refund would pay now.
@@ -179,13 +181,16 @@ fn lock(shared: &Shared, view: &View, id: BidId, bid: &Bid) -> String {
     let regime = shared.plan.regimes.get(usize::from(bid.lock_class));
     let days = regime.map_or(0, |regime| regime.lock_days);
     let cleared = offering.rounds[usize::from(id.round)].status == Status::Cleared;
+    let got = position(offering, id, bid, view.now).map_or(0, |position| position.credits);
     let ends = offering.unlock_at(id);
     match (days, cleared) {
-        (0, _) => "none: delivered credits are free".to_owned(),
-        (_, false) => format!("{days} days from clearing"),
-        _ if view.now >= ends => format!("over since {}", day(ends)),
+        _ if offering.failed(view.now) || (cleared && got == 0) => String::new(),
+        (0, _) => paragraph("No lock: delivered credits are free."),
+        (_, false) => paragraph(&format!("Lock: {days} days from clearing. Credits can be spent on service all the while.")),
+        _ if view.now >= ends => paragraph(&format!("The lock is over since {}.", day(ends))),
         _ => format!(
-            "until {}; credits delivered before go to the vault <code>{}</code>, to be spent on service only. In it: {}",
+            "<p>Locked until {}. Credits delivered before go to the position\u{2019}s vault <code>{}</code>, to be spent on \
+             service only. In it: {}.</p>\n",
             until(ends, view.now),
             shared.record.contracts.vault_of(offering, id),
             escape(&shared.coins.credits(Credits::from_units(view.raise.credits.of(Holder::Vault(id)))))
@@ -208,7 +213,10 @@ fn vesting(shared: &Shared, view: &View, id: BidId, bid: &Bid) -> String {
         ));
     }
     let vested = vested(view, bid, position.credits);
-    let credits = |units: u128| escape(&shared.coins.credits(Credits::from_units(units)));
+    let credits = |units: u128| {
+        let credits = Credits::from_units(units);
+        figure(&shared.coins.whole_credits(credits), &shared.coins.credits(credits))
+    };
     format!("<h3>Vesting</h3>\n{}", part::position_vesting(&shared.plan, &view.raise, id, position.credits, now, &shared.coins))
         + &facts(&[
             ("Vested", credits(vested)),

@@ -156,7 +156,7 @@ fn permit(shared: &Shared, index: u8) -> String {
         false => "",
     };
     format!(
-        "<section id=\"permit\" class=\"act\" data-local aria-labelledby=\"permit-heading\" data-round=\"{index}\" hidden>\n\
+        "<section id=\"permit\" class=\"act\" data-local aria-labelledby=\"permit-heading\" data-round=\"{index}\">\n\
          <h3 id=\"permit-heading\">Purchase permit</h3>\n\
          <p>A bid needs an attester\u{2019}s word that this wallet may buy here: a purchase permit. It holds limits, a lock \
          and the terms it was given under, and moves no money.</p>\n\

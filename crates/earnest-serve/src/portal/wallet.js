@@ -155,7 +155,6 @@ export function askToConnect() {
 }
 
 export function start() {
-  document.getElementById("wallet").hidden = false;
   button().addEventListener("click", () => (list().hidden ? show() : open(false)));
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !list().hidden) { open(false); button().focus(); }
