@@ -4,6 +4,8 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { frauds } from './test/frauds.mjs';
+
 const require = createRequire(import.meta.url);
 const solc = require('solc');
 const root = dirname(fileURLToPath(import.meta.url));
@@ -35,22 +37,51 @@ const find = (path) => {
     return { error: `${path}: ${error.message}; run npm ci in contracts/` };
   }
 };
-const result = JSON.parse(solc.compile(JSON.stringify({ language: 'Solidity', sources, settings }), { import: find }));
-
-let failed = false;
-for (const error of result.errors ?? []) {
-  const ours = error.sourceLocation?.file in sources;
-  if (error.severity === 'error' || ours) {
-    console.error(error.formattedMessage);
-    failed = true; // a warning in our own sources is an error too
+const compile = (sources) => {
+  const result = JSON.parse(solc.compile(JSON.stringify({ language: 'Solidity', sources, settings }), { import: find }));
+  let failed = false;
+  for (const error of result.errors ?? []) {
+    const ours = error.sourceLocation?.file in sources;
+    const crooked = error.errorCode === '5574' && error.sourceLocation?.file.startsWith('crooked'); // too large, on purpose
+    if (error.severity === 'error' || (ours && !crooked)) {
+      console.error(error.formattedMessage);
+      failed = true; // a warning in our own sources is an error too
+    }
   }
+  if (failed) process.exit(1);
+  return Object.entries(result.contracts).filter(([file]) => file in sources);
+};
+
+// The same sources with every fraud asleep in them.
+const crooked = {};
+for (const [file, { content }] of Object.entries(sources)) {
+  if (file.startsWith('src')) crooked[`crooked/${file.slice(4)}`] = { content };
 }
-if (failed) process.exit(1);
+for (const [index, [name, file, honest, dishonest]] of frauds.entries()) {
+  const source = crooked[`crooked/${file}`];
+  if (source.content.split(honest).length !== 2) {
+    console.error(`test/frauds.mjs: what ${name} changes does not stand once in ${file}`);
+    process.exit(1);
+  }
+  if (!dishonest.includes(`FRAUD(${index + 1})`)) throw new Error(`${name} is not number ${index + 1}`);
+  source.content = source.content.replace(honest, () => dishonest);
+}
+for (const file of new Set(frauds.map(([, file]) => file))) {
+  const asked = `\nfunction fraudIs(uint256 which) view returns (bool yes) {
+    assembly ("memory-safe") {
+        yes := eq(sload(0xf4a0d), which)
+    }
+}\n`;
+  const source = crooked[`crooked/${file}`];
+  source.content = source.content.replaceAll('FRAUD(', 'fraudIs(') + asked;
+}
+
+const honest = compile(sources);
+const cheats = compile(crooked);
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
-for (const [file, contracts] of Object.entries(result.contracts)) {
-  if (!(file in sources)) continue;
+for (const [file, contracts] of honest) {
   for (const [name, contract] of Object.entries(contracts)) {
     const bytecode = contract.evm.bytecode.object;
     if (bytecode === '') continue;
@@ -65,3 +96,12 @@ for (const [file, contracts] of Object.entries(result.contracts)) {
     if (!file.startsWith('test')) console.log(`${name} ${size} bytes`);
   }
 }
+const bytecode = {};
+for (const [file, contracts] of cheats) {
+  for (const [name, contract] of Object.entries(contracts)) {
+    if (frauds.some(([, changed]) => `crooked/${changed}` === file)) {
+      if (contract.evm.bytecode.object !== '') bytecode[name] = `0x${contract.evm.bytecode.object}`;
+    }
+  }
+}
+writeFileSync(join(out, 'Crooked.json'), `${JSON.stringify({ frauds: frauds.map(([name]) => name), bytecode }, null, 1)}\n`);

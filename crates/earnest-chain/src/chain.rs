@@ -1,5 +1,7 @@
 //! One small face for every chain, so that all above it is the same in this process and on a real node.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
 use alloy_sol_types::SolCall;
 use earnest_core::plan::Time;
@@ -7,13 +9,16 @@ use thiserror::Error;
 
 use crate::embedded::Embedded;
 use crate::key::Key;
+use crate::node::Node;
 use crate::rpc::Rpc;
 
 /// Where the contracts are.
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub enum Chain {
-    /// revm in this process.
+    /// revm in this process, for as long as it runs; nothing is signed.
     Embedded(Embedded),
+    /// A development chain of one node, kept in a file.
+    Node(Arc<Node>),
     /// Any JSON-RPC node.
     Rpc(Rpc),
 }
@@ -43,6 +48,9 @@ pub enum ChainError {
     /// The node, or the way there, failed.
     #[error("node: {0}")]
     Node(String),
+    /// Blocks were replaced by others while they were read; reading again helps.
+    #[error("the chain was reorganised while it was read")]
+    Reorganised,
     /// The answer was not what the contract gives.
     #[error("the answer cannot be read: {0}")]
     Answer(#[from] alloy_sol_types::Error),
@@ -63,6 +71,7 @@ impl Chain {
     pub fn id(&self) -> u64 {
         match self {
             Chain::Embedded(chain) => chain.chain_id(),
+            Chain::Node(node) => node.chain_id(),
             Chain::Rpc(rpc) => rpc.chain_id(),
         }
     }
@@ -71,6 +80,7 @@ impl Chain {
     pub fn time(&self) -> Result<Time, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.time()),
+            Chain::Node(node) => Ok(node.time()),
             Chain::Rpc(rpc) => rpc.time(),
         }
     }
@@ -82,6 +92,7 @@ impl Chain {
                 chain.advance_to(time);
                 Ok(())
             }
+            Chain::Node(node) => Ok(node.advance_to(time)?),
             Chain::Rpc(rpc) => rpc.advance_to(time),
         }
     }
@@ -89,6 +100,7 @@ impl Chain {
     fn transact(&mut self, key: &Key, kind: TxKind, data: Bytes) -> Result<Receipt, ChainError> {
         match self {
             Chain::Embedded(chain) => chain.send(key.address(), kind, data),
+            Chain::Node(node) => node.send(key, kind, data),
             Chain::Rpc(rpc) => rpc.send(key, kind, data),
         }
     }
@@ -113,6 +125,7 @@ impl Chain {
     pub fn call_from(&mut self, from: Address, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
         match self {
             Chain::Embedded(chain) => chain.call(from, to, data),
+            Chain::Node(node) => node.call(from, to, data),
             Chain::Rpc(rpc) => rpc.call(from, to, data),
         }
     }
@@ -121,6 +134,7 @@ impl Chain {
     pub fn nonce(&mut self, of: Address) -> Result<u64, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.nonce(of)),
+            Chain::Node(node) => Ok(node.pending_nonce(of)),
             Chain::Rpc(rpc) => rpc.nonce(of),
         }
     }
@@ -129,15 +143,8 @@ impl Chain {
     pub fn storage(&self, at: Address, slot: U256) -> Result<U256, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.storage(at, slot)),
+            Chain::Node(node) => Ok(node.storage(at, slot)),
             Chain::Rpc(rpc) => rpc.storage(at, slot),
-        }
-    }
-
-    /// What a contract has emitted from a block on, in order. An embedded chain must keep logs.
-    pub fn logs(&self, of: Address, from_block: u64) -> Result<Vec<Log>, ChainError> {
-        match self {
-            Chain::Embedded(chain) => Ok(chain.logs(of)),
-            Chain::Rpc(rpc) => rpc.logs(of, from_block),
         }
     }
 
@@ -145,6 +152,7 @@ impl Chain {
     pub fn block(&self) -> Result<u64, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.block()),
+            Chain::Node(node) => Ok(node.head().header.number),
             Chain::Rpc(rpc) => rpc.block(),
         }
     }
@@ -153,6 +161,7 @@ impl Chain {
     pub fn code(&self, at: Address) -> Result<Bytes, ChainError> {
         match self {
             Chain::Embedded(chain) => Ok(chain.code(at)),
+            Chain::Node(node) => Ok(node.code(at)),
             Chain::Rpc(rpc) => rpc.code(at),
         }
     }

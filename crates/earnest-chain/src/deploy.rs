@@ -2,7 +2,7 @@
 //! address that follows from the deployer, the plan and the contracts' code, so that a deployment that stopped half-way
 //! goes on from any machine, and a stranger can work out where everything must be.
 
-use alloy_primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, address, hex, keccak256};
 use alloy_sol_types::{SolConstructor, SolValue};
 use earnest_core::bid::BidId;
 use earnest_core::curve::Ladder;
@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::bindings::{Cradle, Credit, DevCash, LadderData, Launchpad, Offering, Treasury, Vault};
 use crate::chain::{Chain, ChainError, Receipt};
+use crate::embedded::Embedded;
 use crate::key::Key;
 
 /// x402 `batch-settlement`, the same address on every chain that has it.
@@ -137,6 +138,15 @@ pub struct Step {
     pub data: Bytes,
 }
 
+/// What a step turned out to be when it was run in this process.
+#[derive(Clone, Debug)]
+pub struct Rehearsed {
+    /// Gas it used.
+    pub gas: u64,
+    /// The code it left, immutables included.
+    pub code: Bytes,
+}
+
 /// Everything that a deployment will be, before anything is sent.
 #[derive(Clone, Debug)]
 pub struct Blueprint {
@@ -201,6 +211,17 @@ impl Blueprint {
             steps.push(Step { at: place(&name), name, to: launchpad, data });
         }
         Blueprint { steps, contracts }
+    }
+
+    /// Runs it in this process, to see what each step costs and which code it leaves behind.
+    pub fn rehearse(&self, deployer: Address, chain_id: u64) -> Result<Vec<Rehearsed>, DeployError> {
+        let mut chain = Embedded::like(chain_id, 0);
+        let steps = self.steps.iter().map(|step| {
+            let sent = chain.send(deployer, TxKind::Call(step.to), step.data.clone());
+            let receipt = sent.map_err(|error| DeployError::Chain(step.name.clone(), error))?;
+            Ok(Rehearsed { gas: receipt.gas_used, code: chain.code(step.at) })
+        });
+        steps.collect()
     }
 
     /// Sends what is not there yet. `report` hears of each step: its receipt, or that it was there.

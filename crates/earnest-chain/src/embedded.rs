@@ -1,10 +1,6 @@
 //! A chain in this process: revm over a database in memory, one transaction a block, and a clock that moves when told
 //! to. Whoever can call it may send from any address: nothing here is signed.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::Path;
-
 use alloy_primitives::{Address, B256, Bytes, Log, TxKind, U256};
 use alloy_sol_types::SolValue;
 use earnest_core::plan::Time;
@@ -15,10 +11,10 @@ use revm::handler::{MainBuilder, MainContext, MainnetContext, MainnetEvm};
 use revm::primitives::hardfork::SpecId;
 use revm::state::{AccountInfo, Bytecode};
 use revm::{Context, ExecuteCommitEvm, ExecuteEvm};
-use serde::{Deserialize, Serialize};
 
 use crate::chain::{ChainError, Receipt};
 use crate::deploy::{CREATE2_PROXY, CREATE2_PROXY_CODE};
+use crate::history::{Head, PlacedLog};
 
 /// The rules every embedded chain runs by. Osaka caps a transaction at 16,777,216 gas, so that what works here works
 /// on mainnet.
@@ -35,24 +31,8 @@ pub struct Embedded {
     block: u64,
     time: Time,
     transactions: u64,
-    kept: Option<Kept>,
-}
-
-/// What a chain that outlives its process keeps.
-struct Kept {
-    logs: Vec<Log>,
-    /// Every transaction, one a line; locked while this process has it.
-    file: File,
-}
-
-/// A transaction as it is kept.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    time: Time,
-    from: Address,
-    /// None: it creates a contract.
-    to: Option<Address>,
-    data: Bytes,
+    /// Blocks with what they said, if asked for.
+    history: Option<Vec<(Head, Vec<Log>)>>,
 }
 
 impl Embedded {
@@ -74,69 +54,52 @@ impl Embedded {
         let proxy = Bytecode::new_raw(CREATE2_PROXY_CODE);
         database.insert_account_info(CREATE2_PROXY, AccountInfo::from_bytecode(proxy));
         let evm = Context::mainnet().with_db(database).with_cfg(cfg).with_block(block).build_mainnet();
-        Embedded { evm, chain_id, block: 0, time, transactions: 0, kept: None }
+        Embedded { evm, chain_id, block: 0, time, transactions: 0, history: None }
     }
 
-    /// A chain kept in a file, which is made if it is not there. What is in it is run again; a last line that was cut
-    /// off in the middle is dropped.
-    pub fn open(path: &Path, time: Time) -> Result<Self, ChainError> {
-        let failed = |error: std::io::Error| ChainError::Node(format!("{}: {error}", path.display()));
-        let file = File::options().read(true).append(true).create(true).open(path).map_err(failed)?;
-        file.try_lock()
-            .map_err(|error| ChainError::Node(format!("{} is in use: {error}", path.display())))?;
-        let mut text = String::new();
-        (&file).read_to_string(&mut text).map_err(failed)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        if whole < text.len() {
-            file.set_len(whole as u64).map_err(failed)?;
-        }
-        let mut chain = Embedded::new(time);
-        let mut logs = Vec::new();
-        for (number, line) in text[..whole].lines().enumerate() {
-            let bad = |what: String| ChainError::Node(format!("{}:{}: {what}", path.display(), number + 1));
-            let record: Record = serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
-            chain.advance_to(record.time);
-            if record.to == Some(Address::ZERO) {
-                continue; // only the clock was moved
-            }
-            let kind = record.to.map_or(TxKind::Create, TxKind::Call);
-            match chain.send(record.from, kind, record.data) {
-                Ok(receipt) => logs.extend(receipt.logs),
-                // Refused then, refused now: it still used up a nonce.
-                Err(ChainError::Reverted(_) | ChainError::Halted(_)) => {}
-                Err(error) => return Err(bad(format!("does not replay: {error}"))),
-            }
-        }
-        chain.kept = Some(Kept { logs, file });
-        Ok(chain)
+    /// Takes code of any size, as no real chain does.
+    pub fn take_large_code(&mut self) {
+        self.evm.ctx.modify_cfg(|cfg| cfg.limit_contract_code_size = Some(usize::MAX / 4));
     }
 
-    /// Writes a line and waits until it is on the disk. A kept chain acknowledges nothing before.
-    fn keep(
-        &mut self,
-        from: Address,
-        to: Option<Address>,
-        data: Bytes,
-        logs: &[Log],
-    ) -> Result<(), ChainError> {
-        let Some(kept) = &mut self.kept else { return Ok(()) };
-        let record = Record { time: self.time, from, to, data };
-        let line = serde_json::to_string(&record).map_err(|error| ChainError::Node(error.to_string()))?;
-        let written =
-            kept.file.write_all(format!("{line}\n").as_bytes()).and_then(|()| kept.file.sync_data());
-        written.map_err(|error| ChainError::Node(format!("the chain's file cannot be written: {error}")))?;
-        kept.logs.extend_from_slice(logs);
-        Ok(())
+    /// Writes a storage slot past every contract, as no chain can.
+    pub fn set_storage(&mut self, at: Address, slot: U256, value: U256) -> Result<(), ChainError> {
+        let database = &mut self.evm.ctx.journaled_state.database;
+        database.insert_account_storage(at, slot, value).map_err(|error| ChainError::Node(error.to_string()))
     }
 
-    /// Moves the clock of a kept chain for good.
-    pub fn keep_time(&mut self) -> Result<(), ChainError> {
-        self.keep(Address::ZERO, Some(Address::ZERO), Bytes::new(), &[])
+    /// From now on remembers what every block said.
+    pub fn keep_history(&mut self) {
+        self.history.get_or_insert_default();
     }
 
-    /// What a contract has emitted. Only a kept chain remembers.
-    pub fn logs(&self, of: Address) -> Vec<Log> {
-        self.kept.iter().flat_map(|kept| &kept.logs).filter(|log| log.address == of).cloned().collect()
+    /// The last block. Hashes are made up from height and time: nothing here can be reorganised.
+    pub fn head(&self) -> Head {
+        self.head_at(self.block).unwrap_or_default()
+    }
+
+    /// A block that is remembered, or the last.
+    pub fn head_at(&self, number: u64) -> Option<Head> {
+        let kept = self.history.as_ref().and_then(|history| {
+            let at = history.binary_search_by_key(&number, |(head, _)| head.number).ok()?;
+            Some(history[at].0)
+        });
+        kept.or_else(|| (number == self.block).then(|| made_up(number, 0)))
+    }
+
+    /// What blocks have said.
+    pub fn placed_logs(&self, from: u64, to: u64) -> impl Iterator<Item = PlacedLog> {
+        let blocks =
+            self.history.iter().flatten().filter(move |(head, _)| (from..=to).contains(&head.number));
+        blocks.flat_map(|(head, logs)| {
+            let placed = |(index, log): (u64, &Log)| PlacedLog {
+                block: *head,
+                index,
+                tx: head.hash,
+                log: log.clone(),
+            };
+            (0u64..).zip(logs).map(placed)
+        })
     }
 
     /// Time of the next block.
@@ -181,32 +144,26 @@ impl Embedded {
     /// Runs a transaction in a block of its own.
     pub fn send(&mut self, from: Address, kind: TxKind, data: Bytes) -> Result<Receipt, ChainError> {
         self.environment();
-        let transaction = self.transaction(from, kind, data.clone());
+        let transaction = self.transaction(from, kind, data);
         let result =
             self.evm.transact_commit(transaction).map_err(|error| ChainError::Node(error.to_string()))?;
         self.block += 1;
         self.transactions += 1;
+        if let Some(history) = &mut self.history {
+            history.push((made_up(self.block, self.time), result.logs().to_vec()));
+        }
         match result {
-            ExecutionResult::Success { gas, logs, output, .. } => {
-                self.keep(from, kind.to().copied(), data, &logs)?;
-                Ok(Receipt {
-                    gas_used: gas.tx_gas_used(),
-                    logs,
-                    created: match output {
-                        Output::Create(_, created) => created,
-                        Output::Call(_) => None,
-                    },
-                    block: self.block,
-                })
-            }
-            ExecutionResult::Revert { output, .. } => {
-                self.keep(from, kind.to().copied(), data, &[])?;
-                Err(ChainError::Reverted(output))
-            }
-            ExecutionResult::Halt { reason, .. } => {
-                self.keep(from, kind.to().copied(), data, &[])?;
-                Err(ChainError::Halted(format!("{reason:?}")))
-            }
+            ExecutionResult::Success { gas, logs, output, .. } => Ok(Receipt {
+                gas_used: gas.tx_gas_used(),
+                logs,
+                created: match output {
+                    Output::Create(_, created) => created,
+                    Output::Call(_) => None,
+                },
+                block: self.block,
+            }),
+            ExecutionResult::Revert { output, .. } => Err(ChainError::Reverted(output)),
+            ExecutionResult::Halt { reason, .. } => Err(ChainError::Halted(format!("{reason:?}"))),
         }
     }
 
@@ -253,6 +210,11 @@ impl Embedded {
         let slots = account.into_iter().flat_map(|account| account.storage.iter());
         slots.map(|(slot, value)| (*slot, *value)).filter(|(_, value)| !value.is_zero())
     }
+}
+
+fn made_up(number: u64, time: Time) -> Head {
+    let hash = alloy_primitives::keccak256((U256::from(number), U256::from(time)).abi_encode());
+    Head { number, hash, time }
 }
 
 /// Slot of a value in a Solidity mapping.

@@ -166,6 +166,47 @@ impl Fact {
         Ok(Some(Fact::Transfer { coin, from: e.from, to: e.to, amount: small("value", e.value)? }))
     }
 
+    /// The round it is about, where it is about a whole one.
+    pub fn round(&self) -> Option<u8> {
+        match self {
+            Fact::Paused { round, .. }
+            | Fact::ClearingAdvanced { round, .. }
+            | Fact::Cleared { round, .. }
+            | Fact::WindowCleared { round, .. }
+            | Fact::Swept { round, .. } => Some(*round),
+            _ => None,
+        }
+    }
+
+    /// The bid it is about.
+    pub fn bid(&self) -> Option<BidId> {
+        match self {
+            Fact::BidPlaced { id, .. }
+            | Fact::BidWithdrawn { id, .. }
+            | Fact::CoolingOffLapsed { id }
+            | Fact::Settled { id, .. }
+            | Fact::Refunded { id, .. }
+            | Fact::Delivered { id, .. }
+            | Fact::PotRefunded { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The account that it names: who bid, or who gets something.
+    pub fn account(&self) -> Option<Address> {
+        match self {
+            Fact::AttesterChanged { attester: account, .. }
+            | Fact::BidPlaced { bid: Bid { wallet: account, .. }, .. }
+            | Fact::BidWithdrawn { payee: account, .. }
+            | Fact::Refunded { payee: account, .. }
+            | Fact::Delivered { to: account, .. }
+            | Fact::Drawn { to: account, .. }
+            | Fact::PotRefunded { payee: account, .. }
+            | Fact::Transfer { to: account, .. } => Some(*account),
+            _ => None,
+        }
+    }
+
     /// Its name in the contracts.
     pub fn name(&self) -> &'static str {
         match self {

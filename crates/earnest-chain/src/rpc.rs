@@ -3,30 +3,29 @@
 use std::time::Duration;
 
 use alloy_network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder};
-use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
+use alloy_primitives::{Address, Bytes, TxKind, U256};
 use alloy_provider::{Provider, ProviderBuilder, RootProvider};
-use alloy_rpc_types_eth::{BlockNumberOrTag, Filter, TransactionRequest};
+use alloy_rpc_types_eth::{BlockNumberOrTag, Header, TransactionRequest};
 use earnest_core::plan::Time;
 use tokio::runtime::Runtime;
 
 use crate::chain::{ChainError, Receipt};
+use crate::embedded::DEV_CHAIN_ID;
 use crate::key::Key;
 
 /// The node.
 pub struct Rpc {
-    provider: RootProvider,
-    runtime: Runtime,
+    pub(crate) provider: RootProvider,
+    pub(crate) runtime: Runtime,
     chain_id: u64,
 }
 
 /// How often the node is asked for a receipt.
 const POLL: Duration = Duration::from_millis(100);
-/// Blocks of one request for logs.
-const LOG_RANGE: u64 = 5_000;
 /// How long a transaction may take to be included.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-fn node_error(error: impl std::fmt::Display) -> ChainError {
+pub(crate) fn node_error(error: impl std::fmt::Display) -> ChainError {
     ChainError::Node(error.to_string())
 }
 
@@ -55,12 +54,20 @@ impl Rpc {
         self.chain_id
     }
 
-    /// Time of the latest block.
+    /// Time of the latest block; on a development chain of the next one, for there may be none for days.
     pub fn time(&self) -> Result<Time, ChainError> {
-        let block = self.runtime.block_on(async {
-            self.provider.get_block_by_number(BlockNumberOrTag::Latest).await.map_err(node_error)
-        })?;
-        block.map(|block| block.header.timestamp).ok_or_else(|| ChainError::Node("no latest block".into()))
+        if self.chain_id == DEV_CHAIN_ID
+            && let Some(pending) = self.block_at(BlockNumberOrTag::Pending)?
+        {
+            return Ok(pending.timestamp);
+        }
+        let latest = self.block_at(BlockNumberOrTag::Latest)?;
+        latest.map(|header| header.timestamp).ok_or_else(|| ChainError::Node("no latest block".into()))
+    }
+
+    fn block_at(&self, at: BlockNumberOrTag) -> Result<Option<Header>, ChainError> {
+        let block = self.runtime.block_on(async { self.provider.get_block_by_number(at).await });
+        Ok(block.map_err(node_error)?.map(|block| block.header))
     }
 
     /// Asks a development node (anvil, hardhat) to put its next block at this time.
@@ -94,22 +101,6 @@ impl Rpc {
     /// Height of the last block.
     pub fn block(&self) -> Result<u64, ChainError> {
         self.runtime.block_on(self.provider.get_block_number()).map_err(node_error)
-    }
-
-    /// Logs of a contract from a block on, asked for in ranges that public nodes allow.
-    pub fn logs(&self, of: Address, from_block: u64) -> Result<Vec<Log>, ChainError> {
-        let last = self.block()?;
-        let mut logs = Vec::new();
-        let mut from = from_block;
-        while from <= last {
-            let to = last.min(from + LOG_RANGE - 1);
-            let filter = Filter::new().address(of).from_block(from).to_block(to);
-            let found =
-                self.runtime.block_on(async { self.provider.get_logs(&filter).await }).map_err(node_error)?;
-            logs.extend(found.into_iter().map(|log| log.inner));
-            from = to + 1;
-        }
-        Ok(logs)
     }
 
     /// Code of an account.

@@ -28,11 +28,25 @@ fn must(name: &'static str, holds: bool, what: impl FnOnce() -> String) -> Resul
 
 /// Checks all of them, at a time.
 pub fn check(raise: &Raise, now: Time) -> Result<(), Broken> {
+    check_beside(raise, Outside::default(), now)
+}
+
+/// What people did with the coins beside the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// Credits that their holders burned.
+    pub burned: u128,
+    /// Cash given to the treasury unasked; it stays there.
+    pub given: u128,
+}
+
+/// The same, beside what people did with the coins.
+pub fn check_beside(raise: &Raise, outside: Outside, now: Time) -> Result<(), Broken> {
     offer_1(raise)?;
     offer_2(raise, now)?;
     offer_3_and_4(&raise.offering)?;
-    hold_1(raise)?;
-    supply_1(raise)
+    hold_1(raise, outside.given)?;
+    supply_1(raise, outside.burned)
 }
 
 fn bids_of(offering: &Offering, round: u8) -> impl Iterator<Item = (BidId, &crate::bid::Bid)> {
@@ -143,14 +157,14 @@ fn offer_3_and_4(offering: &Offering) -> Result<(), Broken> {
 }
 
 /// Σ pots + tap paid + refunds = proceeds swept; tap paid ≤ the highest ceiling. (HOLD-2 is what `draw` refuses.)
-fn hold_1(raise: &Raise) -> Result<(), Broken> {
+fn hold_1(raise: &Raise, given: u128) -> Result<(), Broken> {
     let (offering, treasury) = (&raise.offering, &raise.treasury);
     let held = treasury.held();
     let all = held + treasury.tap_paid + treasury.refunds_paid;
     let swept: u64 = offering.rounds.iter().map(|round| round.swept).sum();
     must("HOLD-1", all == swept, || format!("pots, tap and refunds are {all}, swept {swept}"))?;
     let balance = raise.cash.of(Holder::Treasury);
-    must("HOLD-1", balance == u128::from(held), || {
+    must("HOLD-1", balance == u128::from(held) + given, || {
         format!("the treasury has {balance}, its pots say {held}")
     })?;
     let ceilings = treasury.setup.ceilings.iter().map(|&(cash, _)| cash);
@@ -161,12 +175,12 @@ fn hold_1(raise: &Raise) -> Result<(), Broken> {
 }
 
 /// Minted = delivered (nothing is emitted yet, so SUPPLY-2 is that nothing is); and what is locked is in vaults.
-fn supply_1(raise: &Raise) -> Result<(), Broken> {
+fn supply_1(raise: &Raise, burned: u128) -> Result<(), Broken> {
     let delivered: u128 = raise.offering.rounds.iter().map(|round| round.delivered).sum();
     let minted = raise.credits.minted;
     must("SUPPLY-1", minted == delivered, || format!("minted {minted}, delivered {delivered}"))?;
     let held: u128 = raise.credits.balances.values().sum();
-    must("SUPPLY-1", held == minted, || format!("held {held}, minted {minted}"))?;
+    must("SUPPLY-1", held + burned == minted, || format!("held {held}, burned {burned}, minted {minted}"))?;
     for &holder in raise.credits.balances.keys() {
         let allowed = matches!(holder, Holder::Account(_) | Holder::Vault(_));
         must("LOCK-1", allowed, || format!("{holder:?} has credits"))?;

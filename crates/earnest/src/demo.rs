@@ -571,7 +571,7 @@ impl<'a> Run<'a> {
             days_of_capacity: capacity.map(|units| u64::try_from(sold.div_ceil(units)).unwrap_or(u64::MAX)),
             transactions: match &self.chain {
                 Chain::Embedded(chain) => chain.transactions(),
-                Chain::Rpc(_) => 0,
+                Chain::Node(_) | Chain::Rpc(_) => 0,
             },
             gas_used: self.gas,
             elapsed_secs: (self.started.elapsed().as_secs_f64() * 100.0).round() / 100.0,

@@ -1,5 +1,6 @@
 //! The command line of Earnest. Data goes to stdout, words to stderr; `--json` everywhere.
 
+mod audit;
 mod check;
 mod crowd;
 mod demo;
@@ -12,6 +13,7 @@ mod position;
 mod session;
 mod status;
 mod treasury;
+mod up;
 
 use clap::{Parser, Subcommand};
 
@@ -40,8 +42,10 @@ enum Command {
     #[command(subcommand)]
     Treasury(treasury::Treasury),
     Status(status::Status),
+    Audit(audit::Audit),
     Clock(status::Clock),
     Faucet(status::Faucet),
+    Up(up::Up),
 }
 
 fn main() -> std::process::ExitCode {
@@ -55,8 +59,10 @@ fn main() -> std::process::ExitCode {
         Command::Position(position) => position.run(),
         Command::Treasury(treasury) => treasury.run(),
         Command::Status(status) => status.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Clock(clock) => clock.run(),
         Command::Faucet(faucet) => faucet.run(),
+        Command::Up(up) => up.run(),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,21 +1,23 @@
-//! Where a deployment is and how to reach it: a folder with the plan, the addresses, and either the URL of a node or an
-//! embedded chain kept in a file. Also whose key a command acts with.
+//! Where a deployment is and how to reach it: a folder with the plan, the addresses, and either the URL of a node or a
+//! development chain kept in a file. Also whose key a command acts with.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use earnest_chain::chain::Chain;
 use earnest_chain::deploy::Record;
-use earnest_chain::embedded::{DEV_CHAIN_ID, Embedded};
+use earnest_chain::embedded::DEV_CHAIN_ID;
+use earnest_chain::index::Index;
 use earnest_chain::key::Key;
+use earnest_chain::node::{Node, OpenError};
 use earnest_chain::rpc::Rpc;
-use earnest_core::offering::{DAY, OfferingSetup};
+use earnest_core::offering::DAY;
 use earnest_core::plan::Plan;
 use earnest_core::raise::Raise;
-use earnest_core::setup::setup;
-use earnest_core::treasury::TreasurySetup;
 use serde::{Deserialize, Serialize};
 
 use crate::plan_file;
@@ -43,7 +45,7 @@ pub struct Who {
 /// What `deployment.json` says.
 #[derive(Serialize, Deserialize)]
 pub struct Place {
-    /// The node; none: the embedded chain beside this file.
+    /// The node; none: the development chain beside this file.
     pub rpc: Option<String>,
     /// What is there.
     #[serde(flatten)]
@@ -52,6 +54,8 @@ pub struct Place {
 
 /// A deployment that can be used.
 pub struct Session {
+    /// Where it is kept.
+    folder: PathBuf,
     /// What was agreed.
     pub plan: Plan,
     /// The chain it is on.
@@ -91,21 +95,51 @@ impl Where {
         let Place { rpc, record } =
             serde_json::from_str(&text).with_context(|| format!("{} cannot be read", file.display()))?;
         let plan = plan_file::read(&self.state.join("plan.toml"))?;
+        if rpc.is_none() && !self.state.join(CHAIN_FILE).exists() {
+            bail!(
+                "{} is gone, and with it the deployment's chain\n  hint: deploy in another folder",
+                self.state.join(CHAIN_FILE).display()
+            );
+        }
         let chain = open_chain(&self.state, rpc.as_deref(), &plan)?;
         if chain.id() != record.chain_id {
             bail!("the node has chain id {}, and the deployment is on {}", chain.id(), record.chain_id);
         }
-        Ok(Session { plan, chain, record })
+        Ok(Session { folder: self.state.clone(), plan, chain, record })
     }
 }
 
-/// The node, or the embedded chain of a folder, whose clock starts a day before the plan's first opening.
+/// The development chain of a folder.
+const CHAIN_FILE: &str = "chain.log";
+/// URL of the `earnest up` that has it open.
+pub const URL_FILE: &str = "up.url";
+/// How long a command waits for another one that has the chain.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The node, or the development chain of a folder: its file or, where `earnest up` has that open, what it serves.
 pub fn open_chain(folder: &Path, rpc: Option<&str>, plan: &Plan) -> Result<Chain> {
-    let opens = plan.rounds.iter().map(|round| round.open).min().context("a plan has rounds")?;
-    Ok(match rpc {
-        Some(url) => Chain::Rpc(Rpc::connect(url)?),
-        None => Chain::Embedded(Embedded::open(&folder.join("chain.log"), opens - DAY)?),
-    })
+    if let Some(url) = rpc {
+        return Ok(Chain::Rpc(Rpc::connect(url)?));
+    }
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match open_node(folder, plan) {
+            Err(OpenError::InUse(_)) if Instant::now() < end => {}
+            other => return Ok(Chain::Node(Arc::new(other?))),
+        }
+        // A URL counts only while someone has the file: one that was left behind leads nowhere, or elsewhere.
+        let url = std::fs::read_to_string(folder.join(URL_FILE));
+        if let Some(Ok(rpc)) = url.ok().map(|url| Rpc::connect(url.trim())) {
+            return Ok(Chain::Rpc(rpc));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The development chain of a folder, whose clock starts a day before the plan's first opening.
+pub fn open_node(folder: &Path, plan: &Plan) -> Result<Node, OpenError> {
+    let opens = plan.rounds.iter().map(|round| round.open).min().unwrap_or(DAY);
+    Node::open(&folder.join(CHAIN_FILE), DEV_CHAIN_ID, opens - DAY)
 }
 
 impl Who {
@@ -135,21 +169,27 @@ impl Who {
 }
 
 impl Session {
-    /// The rules as numbers.
-    pub fn setup(&self) -> Result<(OfferingSetup, TreasurySetup)> {
-        Ok(setup(&self.plan, &self.record.parties())?)
+    /// The books as of the chain's head.
+    pub fn index(&mut self) -> Result<Index> {
+        let file = self.folder.join("index.db");
+        let mut index = match Index::open(Some(&file), &self.plan, &self.record) {
+            // Another process keeps it: this one reads the chain for itself.
+            Err(error) if error.is_busy() => Index::open(None, &self.plan, &self.record)?,
+            other => other?,
+        };
+        index.sync(&mut self.chain)?;
+        if let Some(difference) = index.difference() {
+            eprintln!(
+                "warning: the contracts depart from the rules at block {}: {}\n  what follows is as of before; earnest audit says more",
+                difference.block, difference.what
+            );
+        }
+        Ok(index)
     }
 
     /// Everything as the chain has it now.
     pub fn read(&mut self) -> Result<Raise> {
-        let (offering, treasury) = self.setup()?;
-        Ok(earnest_chain::read::raise(
-            &mut self.chain,
-            &self.record.contracts,
-            offering,
-            treasury,
-            self.record.block,
-        )?)
+        Ok(self.index()?.raise().clone())
     }
 
     /// Index of a round by name or number.

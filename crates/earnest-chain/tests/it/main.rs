@@ -1,6 +1,8 @@
 //! Model and contracts together, in the embedded EVM.
 
+mod books;
 mod extremes;
+mod frauds;
 mod hostile;
 mod hostile_cash;
 mod kept;

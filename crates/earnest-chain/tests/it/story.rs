@@ -1,8 +1,8 @@
 //! Random raises: a setup over all kinds of rounds, a cast of people, and what they try next, honest or not.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use earnest_chain::chain::Chain;
-use earnest_chain::deploy::{Coins, Deployment, approve_cash, deploy, mint_cash};
+use earnest_chain::deploy::{Blueprint, Coins, Deployment, approve_cash, deploy, mint_cash};
 use earnest_chain::embedded::Embedded;
 use earnest_chain::key::Key;
 use earnest_chain::layout::{self, Slots};
@@ -150,14 +150,33 @@ pub(crate) fn random_setup(random: &mut ChaCha8Rng, cast: &Cast) -> (OfferingSet
     (offering, treasury)
 }
 
+fn coins() -> Coins {
+    Coins {
+        cash: None,
+        cash_name: ("Play Dollar".into(), "pUSD".into()),
+        credit_name: ("Credit".into(), "CRED".into()),
+        revenue: Address::ZERO,
+    }
+}
+
+/// Gives backers the cash that the model says they have, and lets the offering take it.
+fn hand_out(chain: &mut Chain, at: &Deployment, raise: &Raise, keys: &Keys, cast: &Cast) {
+    let deployer = Key::from_words("deployer");
+    for &backer in &cast.backers {
+        let units = u64::try_from(raise.cash.of(Holder::Account(backer))).expect("below 2⁶⁰");
+        mint_cash(chain, &deployer, at.cash, backer, units).expect("mints");
+        approve_cash(chain, keys.of(backer), at.cash, at.offering).expect("approves");
+    }
+}
+
 impl Story {
     /// A story begins: contracts deployed, backers with cash.
     pub(crate) fn new(seed: u64) -> Self {
-        Self::begin(seed, Embedded::new(START), 1, |_, _, _| {})
+        Self::begin(seed, Chain::Embedded(Embedded::new(START)), 1, |_, _, _| {})
     }
 
     /// The same on a chain that is already there.
-    pub(crate) fn on(seed: u64, chain: Embedded) -> Self {
+    pub(crate) fn on(seed: u64, chain: Chain) -> Self {
         Self::begin(seed, chain, 1, |_, _, _| {})
     }
 
@@ -167,12 +186,12 @@ impl Story {
         scale: u64,
         change: impl FnOnce(&mut ChaCha8Rng, &mut OfferingSetup, &mut TreasurySetup),
     ) -> Self {
-        Self::begin(seed, Embedded::new(START), scale, change)
+        Self::begin(seed, Chain::Embedded(Embedded::new(START)), scale, change)
     }
 
     fn begin(
         seed: u64,
-        chain: Embedded,
+        mut chain: Chain,
         scale: u64,
         change: impl FnOnce(&mut ChaCha8Rng, &mut OfferingSetup, &mut TreasurySetup),
     ) -> Self {
@@ -190,24 +209,28 @@ impl Story {
         let deployer = Key::from_words("deployer");
         let (mut offering, mut treasury) = random_setup(&mut random, &cast);
         change(&mut random, &mut offering, &mut treasury);
-        let mut chain = Chain::Embedded(chain);
-        let coins = Coins {
-            cash: None,
-            cash_name: ("Play Dollar".into(), "pUSD".into()),
-            credit_name: ("Credit".into(), "CRED".into()),
-            revenue: Address::ZERO,
-        };
-        let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins).expect("deploys");
+        let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins()).expect("deploys");
         let mut raise = Raise::new(offering, treasury);
         for &backer in &cast.backers {
             let units = if random.random_bool(0.1) { 5_000_000 } else { 100_000_000_000u64 };
             // An eighth of what a slot holds, so that all of them together have no more than it.
             let units = units.saturating_mul(scale).min(CASH_MAX / 8);
-            mint_cash(&mut chain, &deployer, at.cash, backer, units).expect("mints");
             raise.cash.mint(Holder::Account(backer), units.into());
-            approve_cash(&mut chain, keys.of(backer), at.cash, at.offering).expect("approves");
         }
+        hand_out(&mut chain, &at, &raise, &keys, &cast);
         Story { random, raise, chain, at, keys, cast, scale }
+    }
+
+    /// The story's beginning once more on another chain, with a changed deployment.
+    pub(crate) fn begin_again(&self, chain: Embedded, change: impl FnOnce(&mut Blueprint)) -> Chain {
+        let mut chain = Chain::Embedded(chain);
+        let deployer = Key::from_words("deployer");
+        let (offering, treasury) = (&self.raise.offering.setup, &self.raise.treasury.setup);
+        let mut blueprint = Blueprint::new(deployer.address(), 0, offering, treasury, &coins());
+        change(&mut blueprint);
+        blueprint.run(&mut chain, &deployer, |_, _| {}).expect("deploys");
+        hand_out(&mut chain, &self.at, &self.raise, &self.keys, &self.cast);
+        chain
     }
 
     pub(crate) fn now(&self) -> u64 {
@@ -475,22 +498,8 @@ impl Story {
     /// Does a call on both sides. Returns the name of the refusal, the same on both.
     pub(crate) fn act(&mut self, caller: Address, call: &Call) -> Result<(), String> {
         let now = self.now();
-        let (owner, delivered) = match call {
-            Call::RefundTo { id, .. } | Call::PotRefundTo { id, .. } | Call::DeliverFor { id, .. } => {
-                let delivered =
-                    self.raise.offering.positions.get(id).map_or(0, |position| position.delivered);
-                (self.raise.offering.bid(*id).wallet, delivered)
-            }
-            _ => (Address::ZERO, 0),
-        };
-        // A consent is only as good as its owner: of a bid that does not exist, no one's.
-        let mut call = call.clone();
-        if let Call::RefundTo { consent, .. }
-        | Call::PotRefundTo { consent, .. }
-        | Call::DeliverFor { consent, .. } = &mut call
-        {
-            consent.by_owner &= !owner.is_zero();
-        }
+        let (owner, delivered) = self.consent_of(call);
+        let call = honest_consents(call, owner);
         let model = self.raise.apply(now, caller, &call).map_err(|refused| refused.name());
         let chain = tell(&mut self.chain, &self.at, &self.keys, caller, &call, owner, delivered);
         let chain = chain.map(drop).map_err(|error| match error.name().as_deref() {
@@ -502,10 +511,27 @@ impl Story {
         model
     }
 
-    fn embedded(&self) -> &Embedded {
+    /// Whose consent a call needs, and how much of the position was delivered.
+    pub(crate) fn consent_of(&self, call: &Call) -> (Address, u128) {
+        match call {
+            Call::RefundTo { id, .. } | Call::PotRefundTo { id, .. } | Call::DeliverFor { id, .. } => {
+                let delivered =
+                    self.raise.offering.positions.get(id).map_or(0, |position| position.delivered);
+                (self.raise.offering.bid(*id).wallet, delivered)
+            }
+            _ => (Address::ZERO, 0),
+        }
+    }
+
+    fn storage(&self, at: Address, slot: U256) -> U256 {
+        self.chain.storage(at, slot).expect("in this process")
+    }
+
+    pub(crate) fn slots(&self, at: Address) -> Slots {
         match &self.chain {
-            Chain::Embedded(chain) => chain,
-            Chain::Rpc(_) => unreachable!("stories run embedded"),
+            Chain::Embedded(chain) => chain.slots(at).collect(),
+            Chain::Node(node) => node.slots(at).into_iter().collect(),
+            Chain::Rpc(_) => unreachable!("stories run in this process"),
         }
     }
 
@@ -546,25 +572,16 @@ impl Story {
             layout::position(&mut slots, id, &offering.positions.get(&id).copied().unwrap_or_default());
         }
         for (slot, expected) in slots {
-            assert_eq!(
-                self.embedded().storage(self.at.offering, slot),
-                expected,
-                "offering slot {slot:#x}, {call:?}"
-            );
+            assert_eq!(self.storage(self.at.offering, slot), expected, "offering slot {slot:#x}, {call:?}");
         }
         for (slot, expected) in layout::treasury(&self.raise.treasury) {
-            assert_eq!(
-                self.embedded().storage(self.at.treasury, slot),
-                expected,
-                "treasury slot {slot:#x}, {call:?}"
-            );
+            assert_eq!(self.storage(self.at.treasury, slot), expected, "treasury slot {slot:#x}, {call:?}");
         }
     }
 
     /// The whole state: every slot the contracts have, and no other.
     pub(crate) fn compare_whole(&mut self) {
-        let chain = self.embedded();
-        let has = |at| chain.slots(at).collect::<Slots>();
+        let has = |at| self.slots(at);
         differences("offering", &has(self.at.offering), &layout::offering(&self.raise.offering, &self.at));
         differences("treasury", &has(self.at.treasury), &layout::treasury(&self.raise.treasury));
         let vaults: Vec<BidId> = self
@@ -592,10 +609,22 @@ impl Story {
             [("cash", self.at.cash, &self.raise.cash), ("credits", self.at.credit, &self.raise.credits)]
         {
             for (slot, expected) in layout::coin(coin, 0, place) {
-                assert_eq!(self.embedded().storage(at, slot), expected, "{what} slot {slot:#x}");
+                assert_eq!(self.storage(at, slot), expected, "{what} slot {slot:#x}");
             }
         }
     }
+}
+
+/// A consent is only as good as its owner: of a bid that does not exist, no one's.
+pub(crate) fn honest_consents(call: &Call, owner: Address) -> Call {
+    let mut call = call.clone();
+    if let Call::RefundTo { consent, .. }
+    | Call::PotRefundTo { consent, .. }
+    | Call::DeliverFor { consent, .. } = &mut call
+    {
+        consent.by_owner &= !owner.is_zero();
+    }
+    call
 }
 
 fn differences(what: &str, chain: &Slots, model: &Slots) {

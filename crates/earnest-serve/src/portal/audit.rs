@@ -24,11 +24,9 @@ fn result(view: &View) -> String {
                  give, to the last unit.</p>\n"
             .to_owned(),
         Some(difference) => {
-            let place = difference.event.as_ref().map_or_else(
-                || "An event is missing at the end.".to_owned(),
-                |event| {
-                    format!("Block {}, transaction {}, event {}.", event.block, event.tx, event.fact.name())
-                },
+            let place = format!(
+                "Block {}, transaction {}, event {}: {}.",
+                difference.block, difference.tx, difference.index, difference.event
             );
             format!(
                 "<p class=\"verdict bad\" role=\"alert\"><span class=\"tag\">A difference</span> {}. {} All figures of these pages \

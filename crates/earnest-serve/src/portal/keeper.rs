@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +11,9 @@ use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use earnest_chain::chain::Chain;
 use earnest_chain::fact::{Event, Fact};
-use earnest_chain::index::{Difference, Head, Index};
+use earnest_chain::history::Head;
+use earnest_chain::index::Index;
+use earnest_chain::ledger::Difference;
 use earnest_core::plan::{Plan, Time};
 use earnest_core::raise::Raise;
 use earnest_report::Summary;
@@ -20,8 +22,14 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::{At, Opener, Problem, Shared};
 
-/// How often the chain is asked whether it has moved.
+/// How often a node is asked whether it has moved.
 const POLL: Duration = Duration::from_millis(500);
+/// The same of a chain in this process, which answers at once.
+const POLL_HERE: Duration = Duration::from_millis(50);
+/// So often pages are told the time of a chain whose clock runs between its blocks: rounds open and close by it.
+const TIME: Duration = Duration::from_secs(10);
+/// How far such a clock may be from where it should be before it counts as moved.
+const DRIFT_SECS: u64 = 2;
 /// How long to wait after the chain did not answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// So often a silent stream shows that it is alive.
@@ -47,6 +55,8 @@ pub(super) struct View {
     pub(super) is_read: bool,
     /// The chain answered when it was last asked.
     pub(super) is_fresh: bool,
+    /// Its clock runs between blocks.
+    pub(super) clock_runs: bool,
     /// Counts what was published; browsers compare it.
     version: u64,
 }
@@ -73,12 +83,13 @@ impl View {
             raise,
             head: index.head(),
             now,
-            events: index.events(),
+            events: index.events().unwrap_or_default(),
             difference: index.difference().cloned(),
             newest,
             moves,
             is_read: true,
             is_fresh: true,
+            clock_runs: false,
             version,
         }
     }
@@ -102,7 +113,7 @@ impl View {
 pub(super) fn keep(shared: &Arc<Shared>, mut index: Index, open: Arc<Opener>) {
     let shared = Arc::downgrade(shared);
     std::thread::spawn(move || {
-        let (mut last, mut chain) = (None, None);
+        let (mut last, mut chain) = (None, None::<Chain>);
         loop {
             let wait = match &mut chain {
                 Some(chain) => look(&shared, &mut index, chain, &mut last),
@@ -131,18 +142,40 @@ fn gone(shared: &Weak<Shared>, error: &str) -> Option<Duration> {
     Some(PATIENCE)
 }
 
+/// The chain as it was when pages were last told of it.
+#[derive(Clone, Copy)]
+struct Seen {
+    block: u64,
+    time: Time,
+    at: Instant,
+}
+
+impl Seen {
+    /// Nothing has happened since that a page shows.
+    fn still_holds(&self, block: u64, time: Time, clock_runs: bool) -> bool {
+        let since = self.at.elapsed();
+        let time_holds = match clock_runs {
+            false => time == self.time,
+            true => time.abs_diff(self.time + since.as_secs()) <= DRIFT_SECS && since < TIME,
+        };
+        block == self.block && time_holds
+    }
+}
+
 /// Looks once; says how long to wait, or that nobody listens any more.
 fn look(
     shared: &Weak<Shared>,
     index: &mut Index,
     chain: &mut Chain,
-    last: &mut Option<(u64, Time)>,
+    last: &mut Option<Seen>,
 ) -> Option<Duration> {
+    let is_here = !matches!(chain, Chain::Rpc(_));
+    let poll = if is_here { POLL_HERE } else { POLL };
     let moved = chain.block().and_then(|block| Ok((block, chain.time()?)));
-    if let Ok(here) = moved
-        && Some(here) == *last
+    if let Ok((block, time)) = moved
+        && last.is_some_and(|seen| seen.still_holds(block, time, is_here))
     {
-        return (shared.strong_count() > 0).then_some(POLL);
+        return (shared.strong_count() > 0).then_some(poll);
     }
     let synced = moved.map_err(|error| error.to_string()).and_then(|here| {
         index.sync(chain).map_err(|error| error.to_string())?;
@@ -151,10 +184,13 @@ fn look(
     match synced {
         Ok((block, time)) => {
             let shared = shared.upgrade()?;
-            *last = Some((block, time));
+            *last = Some(Seen { block, time, at: Instant::now() });
             let version = shared.view().version + 1;
-            shared.view.send_replace(Arc::new(View::seen(&shared.plan, index, time, version)));
-            Some(POLL)
+            // A node elsewhere tells only the time of its last block; that of a real chain goes on.
+            let clock_runs = is_here || !shared.is_development();
+            let view = View { clock_runs, ..View::seen(&shared.plan, index, time, version) };
+            shared.view.send_replace(Arc::new(view));
+            Some(poll)
         }
         Err(error) => {
             *last = None;

@@ -27,6 +27,25 @@ function same(a, b) {
   return a.nodeType !== 1 || (a.id === b.id && a.dataset?.action === b.dataset?.action);
 }
 
+/** Least time between two refreshes: some chains have several blocks a second. */
+const PAUSE = 1500;
+let wanted = false;
+let busy = false;
+
+/** Refreshes now, or once more after the one under way. */
+async function keepUp() {
+  wanted = true;
+  if (busy) return;
+  busy = true;
+  while (wanted) {
+    wanted = false;
+    await refresh().catch(() => {});
+    count();
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+  }
+  busy = false;
+}
+
 async function refresh() {
   const address = new URL(location.href);
   address.searchParams.set("parts", "");
@@ -44,7 +63,6 @@ let chainNow = Number(document.body.dataset.now);
 let heardAt = performance.now();
 let version;
 let stream;
-let running = Promise.resolve();
 
 function listen() {
   stream = new EventSource("/events");
@@ -54,7 +72,7 @@ function listen() {
     document.dispatchEvent(new CustomEvent("head", { detail: head }));
     if (head.version === version) return;
     version = head.version;
-    running = running.then(refresh).then(count).catch(() => {});
+    keepUp();
   });
 }
 

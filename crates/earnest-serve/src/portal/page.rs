@@ -88,8 +88,7 @@ fn data(shared: &Shared, view: &View) -> String {
         ("attester", if shared.attester { "yes" } else { "" }.to_owned()),
         ("cash", plain(&shared.plan.cash.symbol)),
         ("now", view.now.to_string()),
-        // The clock of a development chain stands still between blocks.
-        ("clock", if shared.is_development() { "still" } else { "runs" }.to_owned()),
+        ("clock", if view.clock_runs { "runs" } else { "still" }.to_owned()),
     ];
     rows.iter().map(|(name, value)| format!(" data-{name}=\"{}\"", escape(value))).collect()
 }

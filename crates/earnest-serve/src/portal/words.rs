@@ -44,7 +44,7 @@ impl Speaker<'_> {
                 format!("The transaction would stop before its end: {why}."),
                 "It may need more gas than one transaction may use. Do it in smaller pieces.",
             ),
-            ChainError::Node(_) | ChainError::Answer(_) => refusal(
+            ChainError::Node(_) | ChainError::Answer(_) | ChainError::Reorganised => refusal(
                 "The chain's node does not answer as it should.",
                 "Nothing was sent. Wait a moment and try again.",
             ),

@@ -1,0 +1,152 @@
+//! One listener for everything. It bounds what anyone can hold: connections, headers, bodies, and the time for each; a
+//! slow or silent client costs a socket for a while and nothing more.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::guard::{Guard, allow, preflight};
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once, WebSockets not counted; more wait in the system's queue.
+    pub connections: usize,
+    /// From the start of a connection, or the last answer, to the end of a request's headers.
+    pub headers: Duration,
+    /// From the headers to the answer.
+    pub request: Duration,
+    /// How long a connection is kept for further requests; one answer more may be read for as long again.
+    pub connection: Duration,
+    /// Bytes of a body.
+    pub body: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections: 1_024,
+            headers: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            connection: Duration::from_secs(120),
+            body: BODY,
+        }
+    }
+}
+
+/// Bytes of a body, and of a WebSocket message.
+pub const BODY: usize = 4 << 20;
+/// How long those who are being answered have when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves until `shutdown` is done, then lets go of everyone.
+pub async fn serve(listener: TcpListener, app: Router, guard: Guard, shutdown: impl Future<Output = ()>) {
+    serve_within(Limits::default(), listener, app, guard, shutdown).await;
+}
+
+/// The same with other limits.
+pub async fn serve_within(
+    limits: Limits,
+    listener: TcpListener,
+    app: Router,
+    guard: Guard,
+    shutdown: impl Future<Output = ()>,
+) {
+    // The guard is outermost: nothing else sees a request that it refuses.
+    let app = app
+        .layer(DefaultBodyLimit::max(limits.body))
+        .layer(from_fn_with_state(limits.request, in_time))
+        .layer(from_fn_with_state(Arc::new(guard), guarded));
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let (stop, stopped) = watch::channel(false);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            let permit = permits.clone().acquire_owned().await.expect("never closed");
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = connection(limits, stream, app.clone(), stopped.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            // Out of file descriptors, most likely: some will be given back.
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let _ = timeout(GRACE, permits.acquire_many(all)).await;
+}
+
+async fn connection(limits: Limits, stream: TcpStream, app: Router, mut stopped: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.headers)
+        .max_headers(64)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sleep(limits.connection) => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    // No further requests. Who does not read the last answer is left standing.
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(limits.connection, connection).await;
+}
+
+async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let origin = match guard.check(&parts) {
+        Ok(origin) => origin,
+        Err(refusal) => return (StatusCode::FORBIDDEN, refusal.message()).into_response(),
+    };
+    let mut response = match preflight(&parts) {
+        Some(response) => response,
+        None => next.run(Request::from_parts(parts, body)).await,
+    };
+    allow(response.headers_mut(), origin);
+    response
+}
+
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
+    }
+}
+
+/// Lets this process have as many open files as the system allows it: some systems start with 256.
+pub fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum.or(Some(65_536)).map(|most| most.min(65_536));
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}

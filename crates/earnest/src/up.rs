@@ -1,0 +1,165 @@
+//! `earnest up`: an offering to try out, in one process: a development chain, its JSON-RPC, and the portal.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use axum::Router;
+use axum::routing::get;
+use clap::Args;
+use earnest_chain::chain::Chain;
+use earnest_chain::node::Node;
+use earnest_core::plan::Plan;
+use earnest_serve::guard::Guard;
+use earnest_serve::{rpc, server};
+use tokio::net::TcpListener;
+
+use crate::deploy;
+use crate::plan_file;
+use crate::session::{Place, URL_FILE, Where, dev_key, open_node};
+
+/// Run an offering on this machine to try it out: a development chain with play money, its JSON-RPC, and the portal.
+#[derive(Args)]
+pub struct Up {
+    /// The plan; not needed where the folder has a deployment.
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    at: Where,
+    /// Port on this machine; 0 takes any that is free.
+    #[arg(long, default_value_t = 8545)]
+    port: u16,
+    /// Another host name under which the server is reached, or whose pages may use it.
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+}
+
+impl Up {
+    /// Serves until it is told to stop.
+    pub fn run(self) -> Result<()> {
+        let folder = self.at.folder().to_path_buf();
+        let place = folder.join("deployment.json");
+        let deployed: Option<Place> = match std::fs::read_to_string(&place) {
+            Ok(text) => Some(
+                serde_json::from_str(&text).with_context(|| format!("{} cannot be read", place.display()))?,
+            ),
+            Err(_) => None,
+        };
+        let plan = self.plan(&folder, deployed.is_some())?;
+        let elsewhere = deployed.as_ref().and_then(|place| place.rpc.clone());
+        let node = match &elsewhere {
+            Some(_) => None,
+            None => Some(self.node(&folder, &plan, deployed.is_some())?),
+        };
+        server::raise_file_limit();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.serve(&folder, node.clone(), elsewhere.as_deref()))?;
+        // Requests first, then the chain: its last block is on the disk, and the file is free.
+        runtime.shutdown_background();
+        drop(node);
+        Ok(())
+    }
+
+    /// The folder's plan, or the one that is to be deployed there.
+    fn plan(&self, folder: &Path, deployed: bool) -> Result<Plan> {
+        let kept = folder.join("plan.toml");
+        match (&self.plan, deployed) {
+            (Some(file), false) => plan_file::read(file),
+            (None, false) => bail!(
+                "no deployment in {}\n  hint: earnest up PLAN makes one, --state names another folder",
+                folder.display()
+            ),
+            (None, true) => plan_file::read(&kept),
+            (Some(file), true) => {
+                let read = |file: &Path| {
+                    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+                };
+                if read(file)? != read(&kept)? {
+                    bail!(
+                        "{} is a deployment of another plan than {}\n  hint: --state names another folder",
+                        folder.display(),
+                        file.display()
+                    );
+                }
+                plan_file::read(&kept)
+            }
+        }
+    }
+
+    /// The chain, with the plan's contracts on it.
+    fn node(&self, folder: &Path, plan: &Plan, deployed: bool) -> Result<Arc<Node>> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let node = Arc::new(open_node(folder, plan)?);
+        let _ = std::fs::remove_file(folder.join(URL_FILE)); // from one that was killed
+        if let (Some(file), false) = (&self.plan, deployed) {
+            if plan.cash.address.is_some() {
+                bail!(
+                    "[cash] address is named, and a development chain has no such coin\n  hint: leave it out to raise play money"
+                );
+            }
+            deploy::onto(&mut Chain::Node(node.clone()), file, plan, folder, None, &dev_key("deployer"))?;
+        }
+        Ok(node)
+    }
+
+    async fn serve(&self, folder: &Path, node: Option<Arc<Node>>, elsewhere: Option<&str>) -> Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await;
+        let listener = listener.with_context(|| {
+            format!("cannot listen on port {}\n  hint: --port names another, 0 takes any", self.port)
+        })?;
+        let port = listener.local_addr()?.port();
+        let url = format!("http://127.0.0.1:{port}/");
+
+        let pages = Router::new()
+            .route("/", get(|| async { "earnest: the JSON-RPC is at this address, by POST or WebSocket\n" }));
+        let app = match &node {
+            Some(node) => rpc::router(node.clone(), pages),
+            None => pages,
+        };
+
+        println!("portal {url}");
+        match (&node, elsewhere) {
+            (Some(node), _) => {
+                let file = folder.join(URL_FILE);
+                std::fs::write(&file, &url).with_context(|| format!("cannot write {}", file.display()))?;
+                println!("rpc    {url} (chain id {})", node.chain_id());
+                eprintln!(
+                    "\na development chain of one node, kept in {}: for trying out and for tests, not for money.\n\
+                     Every account has 10,000 ether of play money. Development keys, which anyone can make: issuer,\n\
+                     attester, certifier, guardian, deployer, and any name you make up (--as NAME).\n\
+                     Other commands work beside this one: earnest status, earnest faucet alice \"1000 cash\", …\n\
+                     On a real chain: earnest deploy PLAN --rpc URL. Ctrl-C stops.",
+                    folder.display()
+                );
+            }
+            (None, Some(rpc)) => {
+                eprintln!("the deployment is on {rpc}; only the portal is served. Ctrl-C stops.")
+            }
+            (None, None) => {}
+        }
+
+        let guard = Guard::new(port, &self.hosts);
+        server::serve(listener, app, guard, told_to_stop()).await;
+        if node.is_some() {
+            let _ = std::fs::remove_file(folder.join(URL_FILE));
+        }
+        eprintln!("stopped");
+        Ok(())
+    }
+}
+
+/// Ctrl-C, or what a service manager sends.
+async fn told_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
