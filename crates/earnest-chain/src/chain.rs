@@ -123,13 +123,17 @@ impl Chain {
 
     /// Asks a contract.
     pub fn call<C: SolCall>(&mut self, to: Address, call: &C) -> Result<C::Return, ChainError> {
-        let data = call.abi_encode().into();
-        let answer = match self {
-            Chain::Embedded(chain) => chain.call(Address::ZERO, to, data)?,
-            Chain::Node(node) => node.call(Address::ZERO, to, data)?,
-            Chain::Rpc(rpc) => rpc.call(to, data)?,
-        };
+        let answer = self.call_from(Address::ZERO, to, call.abi_encode().into())?;
         Ok(C::abi_decode_returns(&answer)?)
+    }
+
+    /// Tries out what a transaction of this account would do, and keeps nothing of it.
+    pub fn call_from(&mut self, from: Address, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
+        match self {
+            Chain::Embedded(chain) => chain.call(from, to, data),
+            Chain::Node(node) => node.call(from, to, data),
+            Chain::Rpc(rpc) => rpc.call(from, to, data),
+        }
     }
 
     /// Next nonce of an account, out of which the addresses of what it deploys follow.

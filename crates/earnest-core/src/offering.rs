@@ -385,7 +385,8 @@ impl Offering {
         (now.max(paused_until) - open) / window_secs
     }
 
-    fn cooling_off_ends(&self, round: u8, bid: &Bid) -> Time {
+    /// First second at which a bid with cooling-off can no longer be withdrawn.
+    pub fn cooling_off_ends(&self, round: u8, bid: &Bid) -> Time {
         let days = u64::from(bid.day) + 1 + u64::from(self.round_setup(round).cooling_off_days);
         self.origin + days * DAY
     }

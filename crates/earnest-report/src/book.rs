@@ -216,3 +216,24 @@ fn weight_used(bucket: &Bucket) -> u64 {
     let weight = mul_div(bucket.weight.into(), bucket.used.into(), bucket.cash.into());
     u64::try_from(weight).expect("a part of 64 bits")
 }
+
+/// The most a credit can cost before discount in the window that is open, were it bid full: what is known when bidding,
+/// for the windows before it have their bids. `None` while the start of the round is not known, or at its end.
+pub(crate) fn worst_window_price(offering: &Offering, round: u8, window: u16) -> Option<Price> {
+    let Sale::Rising { window_cap, cap, ladder, .. } = &offering.setup.rounds[usize::from(round)].sale else {
+        return None;
+    };
+    let start = rising_start(offering, round)?;
+    let end = (start + cap).min(ladder.last_weight());
+    let mut reached = start;
+    for before in 0..window {
+        let bucket = offering.bucket(round, before);
+        if bucket.weight > 0 {
+            let fits = (*window_cap).min(end - reached);
+            reached += clear_window(ladder, reached, fits, bucket.cash, bucket.weight).0;
+        }
+    }
+    let most = (reached + window_cap).min(end);
+    let sold = ladder.credits_at(most)? - ladder.credits_at(reached)?;
+    (sold > 0).then(|| Price::average(Cash::from_units(most - reached), Credits::from_units(sold)))
+}

@@ -11,77 +11,78 @@ use earnest_core::plan::date::utc;
 const SMALL_PRICE: u64 = 10_000_000_000;
 
 /// The symbols of a plan's coins, cleaned.
-pub(crate) struct Coins {
+pub struct Coins {
     cash: String,
     credits: String,
 }
 
 impl Coins {
-    pub(crate) fn of(plan: &Plan) -> Self {
+    /// Of this plan.
+    pub fn of(plan: &Plan) -> Self {
         Coins { cash: plain(&plan.cash.symbol), credits: plain(&plan.credits.symbol) }
     }
 
     /// `9,940,000,000.5 USDC`
-    pub(crate) fn cash(&self, cash: Cash) -> String {
+    pub fn cash(&self, cash: Cash) -> String {
         format!("{} {}", grouped(&cash.to_string()), self.cash)
     }
 
     /// `$9.94B`; `9.94B XYZ` where the coin is not a dollar.
-    pub(crate) fn short_cash(&self, cash: Cash) -> String {
+    pub fn short_cash(&self, cash: Cash) -> String {
         let number = short(cash.units().into(), CASH_DECIMALS);
         if self.cash.contains("USD") { format!("${number}") } else { format!("{number} {}", self.cash) }
     }
 
     /// `SVC`
-    pub(crate) fn credits_symbol(&self) -> &str {
+    pub fn credits_symbol(&self) -> &str {
         &self.credits
     }
 
     /// `1,250.5 SVC`
-    pub(crate) fn credits(&self, credits: Credits) -> String {
+    pub fn credits(&self, credits: Credits) -> String {
         format!("{} {}", grouped(&credits.to_string()), self.credits)
     }
 
     /// `1,250 SVC`, rounded down.
-    pub(crate) fn whole_credits(&self, credits: Credits) -> String {
+    pub fn whole_credits(&self, credits: Credits) -> String {
         format!("{} {}", whole_credits(credits), self.credits)
     }
 
     /// `9.94B SVC`
-    pub(crate) fn short_credits(&self, credits: Credits) -> String {
+    pub fn short_credits(&self, credits: Credits) -> String {
         format!("{} {}", short_credits(credits), self.credits)
     }
 
     /// `0.985 USDC a credit`
-    pub(crate) fn price(&self, price: Price) -> String {
+    pub fn price(&self, price: Price) -> String {
         format!("{} {} a credit", self::price(price), self.cash)
     }
 
     /// As [`Coins::price`], of an average.
-    pub(crate) fn average(&self, price: Price) -> String {
+    pub fn average(&self, price: Price) -> String {
         format!("{} {} a credit", average(price), self.cash)
     }
 }
 
 /// `9.94B`
-pub(crate) fn short_credits(credits: Credits) -> String {
+pub fn short_credits(credits: Credits) -> String {
     short(credits.units(), CREDIT_DECIMALS)
 }
 
 /// `1,250`, rounded down.
-pub(crate) fn whole_credits(credits: Credits) -> String {
+pub fn whole_credits(credits: Credits) -> String {
     grouped(&(credits.units() / 10u128.pow(CREDIT_DECIMALS)).to_string())
 }
 
 /// A price, rounded down to six decimals unless it is very small.
-pub(crate) fn price(price: Price) -> String {
+pub fn price(price: Price) -> String {
     let units = price.units();
     let shown = if units >= SMALL_PRICE { units / 1_000_000 * 1_000_000 } else { units };
     grouped(&Price::from_units(shown).to_string())
 }
 
 /// An average, to the nearest sixth decimal: its parts were rounded already, and 0.8 shall not read 0.799999.
-pub(crate) fn average(average: Price) -> String {
+pub fn average(average: Price) -> String {
     let units = average.units();
     price(if units >= SMALL_PRICE { Price::from_units(units.saturating_add(500_000)) } else { average })
 }
@@ -106,7 +107,7 @@ fn short(units: u128, decimals: u32) -> String {
 }
 
 /// Commas between thousands, before the decimal point only.
-pub(crate) fn grouped(number: &str) -> String {
+pub fn grouped(number: &str) -> String {
     let (whole, part) = number.split_at(number.find('.').unwrap_or(number.len()));
     let mut text = String::new();
     for (i, digit) in whole.chars().enumerate() {
@@ -119,35 +120,35 @@ pub(crate) fn grouped(number: &str) -> String {
 }
 
 /// A part of a whole in percent with one decimal, rounded down; `0%` of nothing.
-pub(crate) fn percent(part: u128, whole: u128) -> String {
+pub fn percent(part: u128, whole: u128) -> String {
     let Some(per_mille) = part.saturating_mul(1_000).checked_div(whole) else { return "0%".to_owned() };
     tenths(per_mille) + "%"
 }
 
 /// An amount of tenths: `57.3`, `8`.
-pub(crate) fn tenths(tenths: u128) -> String {
+pub fn tenths(tenths: u128) -> String {
     let (whole, part) = (grouped(&(tenths / 10).to_string()), tenths % 10);
     if part == 0 { whole } else { format!("{whole}.{part}") }
 }
 
 /// An amount of hundredths as a ratio: `1.25`.
-pub(crate) fn ratio(hundredths: u64) -> String {
+pub fn ratio(hundredths: u64) -> String {
     format!("{}.{:02}", grouped(&(hundredths / 100).to_string()), hundredths % 100)
 }
 
 /// `1 bid`, `2,000 bids`
-pub(crate) fn count(number: usize, unit: &str) -> String {
+pub fn count(number: usize, unit: &str) -> String {
     format!("{} {unit}{}", grouped(&number.to_string()), if number == 1 { "" } else { "s" })
 }
 
 /// The day alone, `2018-01-29`.
-pub(crate) fn day(time: Time) -> String {
+pub fn day(time: Time) -> String {
     utc(time)[..10].to_owned()
 }
 
 /// What someone else wrote, made fit for one line: no control characters (a terminal would obey them) and none
 /// that change the direction of writing.
-pub(crate) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let unsafe_here = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -3,13 +3,13 @@
 //! and the real thing are shown by the same code.
 
 mod book;
-mod figure;
+pub mod figure;
 mod lines;
 pub mod page;
-mod position;
+pub mod position;
 pub mod summary;
 pub mod text;
 mod vesting;
-mod words;
+pub mod words;
 
 pub use summary::Summary;

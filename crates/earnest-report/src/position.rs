@@ -6,7 +6,7 @@ use earnest_core::plan::Time;
 
 /// How a bid of a cleared round fared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// All its cash bought.
     Whole,
     /// A part of its cash bought.
@@ -18,19 +18,19 @@ pub(crate) enum Fate {
 }
 
 /// All bids, without the totals that rising rounds keep beside them.
-pub(crate) fn bids(offering: &Offering) -> impl Iterator<Item = (BidId, &Bid)> {
+pub fn bids(offering: &Offering) -> impl Iterator<Item = (BidId, &Bid)> {
     let real = |(id, bid): &(&BidId, &Bid)| id.window != BidId::TOTAL && !bid.is_empty();
     offering.bids.iter().filter(real).map(|(id, bid)| (*id, bid))
 }
 
 /// A withdrawn bid keeps its wallet and nothing else; a loser that was refunded is marked as such.
-pub(crate) fn is_withdrawn(bid: &Bid) -> bool {
+pub fn is_withdrawn(bid: &Bid) -> bool {
     bid.cash == 0 && !bid.refunded && !bid.settled
 }
 
 /// How a bid fared; `None` while its round is not cleared. Holds before and after settling and refund alike, so it
 /// looks at the bid's bucket and never at its cash, which a refund changes.
-pub(crate) fn fate(offering: &Offering, id: BidId, bid: &Bid) -> Option<Fate> {
+pub fn fate(offering: &Offering, id: BidId, bid: &Bid) -> Option<Fate> {
     let round = offering.rounds.get(usize::from(id.round))?;
     if is_withdrawn(bid) {
         return Some(Fate::Withdrawn);
@@ -54,7 +54,7 @@ pub(crate) fn fate(offering: &Offering, id: BidId, bid: &Bid) -> Option<Fate> {
 
 /// The position a bid became, or would become were it settled now; `None` while its round is not cleared, if it
 /// was withdrawn, or if the offering failed.
-pub(crate) fn position(offering: &Offering, id: BidId, bid: &Bid, now: Time) -> Option<Position> {
+pub fn position(offering: &Offering, id: BidId, bid: &Bid, now: Time) -> Option<Position> {
     let round = offering.rounds.get(usize::from(id.round))?;
     if round.status != Status::Cleared || is_withdrawn(bid) || offering.failed(now) {
         return None;

@@ -10,7 +10,7 @@ use crate::summary::{Outcomes, RoundState, RoundSummary, SoftCapState, Summary, 
 const DAY_SECS: u64 = 86_400;
 
 /// Whether the soft cap was met, in a sentence.
-pub(crate) fn soft_cap_words(summary: &Summary, coins: &Coins) -> String {
+pub fn soft_cap_words(summary: &Summary, coins: &Coins) -> String {
     let soft_cap = &summary.soft_cap;
     let by = soft_cap.date.map_or_else(String::new, |date| format!(" by {}", utc(date)));
     let cap = coins.short_cash(soft_cap.cap);
@@ -31,7 +31,7 @@ pub(crate) fn soft_cap_words(summary: &Summary, coins: &Coins) -> String {
 }
 
 /// What is going on in a round, and at what price it sells.
-pub(crate) fn state_and_price(round: &RoundSummary, coins: &Coins) -> String {
+pub fn state_and_price(round: &RoundSummary, coins: &Coins) -> String {
     let state = capital(&round.state_words);
     match round.state {
         RoundState::Failed => format!("{state}."),
@@ -59,7 +59,7 @@ fn prices(round: &RoundSummary, coins: &Coins) -> String {
 }
 
 /// How many bids fared how; `None` while none is known.
-pub(crate) fn outcomes_words(outcomes: &Outcomes) -> Option<String> {
+pub fn outcomes_words(outcomes: &Outcomes) -> Option<String> {
     let parts = [
         (outcomes.filled_whole, "filled whole"),
         (outcomes.pro_rata, "cut pro rata"),
@@ -75,7 +75,7 @@ pub(crate) fn outcomes_words(outcomes: &Outcomes) -> Option<String> {
 }
 
 /// How fast the tap runs and from when.
-pub(crate) fn tap_speed(summary: &Summary, raise: &Raise, coins: &Coins) -> String {
+pub fn tap_speed(summary: &Summary, raise: &Raise, coins: &Coins) -> String {
     let per_sec = summary.treasury.tap_per_sec;
     // A day's rate in the plan was rounded down to a base unit a second, which this makes up for.
     let a_day =
@@ -88,7 +88,7 @@ pub(crate) fn tap_speed(summary: &Summary, raise: &Raise, coins: &Coins) -> Stri
 }
 
 /// The first letter large.
-pub(crate) fn capital(text: &str) -> String {
+pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

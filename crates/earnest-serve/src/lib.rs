@@ -2,5 +2,6 @@
 //! listens; what it knows and decides comes from the crates to its left.
 
 pub mod guard;
+pub mod portal;
 pub mod rpc;
 pub mod server;

@@ -5,19 +5,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use axum::Router;
-use axum::routing::get;
 use clap::Args;
 use earnest_chain::chain::Chain;
+use earnest_chain::deploy::mint_cash;
+use earnest_chain::index::Index;
 use earnest_chain::node::Node;
+use earnest_chain::rpc::Rpc;
+use earnest_core::money::Cash;
 use earnest_core::plan::Plan;
 use earnest_serve::guard::Guard;
+use earnest_serve::portal::{self, Faucet, Portal};
 use earnest_serve::{rpc, server};
 use tokio::net::TcpListener;
 
 use crate::deploy::{Work, parties};
 use crate::plan_file;
 use crate::session::{Place, URL_FILE, Where, dev_key, open_node};
+
+/// What the portal's faucet gives at a time.
+const FAUCET: Cash = Cash::from_units(100_000_000_000);
 
 /// Run an offering on this machine to try it out: a development chain with play money, its JSON-RPC, and the portal.
 #[derive(Args)]
@@ -53,7 +59,7 @@ impl Up {
         };
         server::raise_file_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(self.serve(&folder, node.clone(), elsewhere.as_deref()))?;
+        runtime.block_on(self.serve(&folder, node.clone(), elsewhere.clone()))?;
         // Requests first, then the chain: its last block is on the disk, and the file is free.
         runtime.shutdown_background();
         drop(node);
@@ -105,7 +111,44 @@ impl Up {
         Ok(node)
     }
 
-    async fn serve(&self, folder: &Path, node: Option<Arc<Node>>, elsewhere: Option<&str>) -> Result<()> {
+    /// The pages, over an index that is kept beside the deployment.
+    fn portal(&self, folder: &Path, node: Option<Arc<Node>>, elsewhere: Option<String>) -> Result<Portal> {
+        let text = std::fs::read_to_string(folder.join("deployment.json")).context("the deployment")?;
+        let Place { record, .. } = serde_json::from_str(&text).context("deployment.json cannot be read")?;
+        let plan = plan_file::read(&folder.join("plan.toml"))?;
+        let index = Index::open(Some(&folder.join("index.db")), &plan, &record)?;
+        let deployer = dev_key("deployer");
+        let plays = node.is_some() && plan.cash.address.is_none() && record.deployer == deployer.address();
+        let cash = record.contracts.cash;
+        let faucet: Option<Faucet> = plays.then(|| -> Faucet {
+            Box::new(move |chain, wallet| {
+                mint_cash(chain, &deployer, cash, wallet, FAUCET.units())
+                    .map_err(|error| error.to_string())?;
+                Ok(format!("{FAUCET} of play money came."))
+            })
+        });
+        // What a wallet may add is the node that this machine serves, or the one that the deployment is on.
+        let (chain, url): (portal::Opener, _) = match (node, elsewhere) {
+            (Some(node), _) => (Box::new(move || Ok(Chain::Node(node.clone()))), "/".to_owned()),
+            (None, Some(url)) => {
+                let (shown, settings) = (url.clone(), self.at.sending().settings());
+                (Box::new(move || Ok(Chain::Rpc(Rpc::connect_with(&url, settings)?))), shown)
+            }
+            (None, None) => bail!("the deployment names no chain"),
+        };
+        Ok(Portal {
+            plan,
+            record,
+            folder: folder.into(),
+            index,
+            chain,
+            node: Some(url),
+            attester: false,
+            faucet,
+        })
+    }
+
+    async fn serve(&self, folder: &Path, node: Option<Arc<Node>>, elsewhere: Option<String>) -> Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await;
         let listener = listener.with_context(|| {
             format!("cannot listen on port {}\n  hint: --port names another, 0 takes any", self.port)
@@ -113,15 +156,14 @@ impl Up {
         let port = listener.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}/");
 
-        let pages = Router::new()
-            .route("/", get(|| async { "earnest: the JSON-RPC is at this address, by POST or WebSocket\n" }));
+        let pages = portal::router(self.portal(folder, node.clone(), elsewhere.clone())?);
         let app = match &node {
             Some(node) => rpc::router(node.clone(), pages),
             None => pages,
         };
 
         println!("portal {url}");
-        match (&node, elsewhere) {
+        match (&node, &elsewhere) {
             (Some(node), _) => {
                 let file = folder.join(URL_FILE);
                 std::fs::write(&file, &url).with_context(|| format!("cannot write {}", file.display()))?;

@@ -234,9 +234,10 @@ impl Rpc {
         Ok(with)
     }
 
-    /// Asks a contract.
-    pub fn call(&self, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
-        let request = TransactionRequest { to: Some(TxKind::Call(to)), ..Default::default() };
+    /// Asks a contract as an account would.
+    pub fn call(&self, from: Address, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
+        let request =
+            TransactionRequest { from: Some(from), to: Some(TxKind::Call(to)), ..Default::default() };
         let request = TransactionRequest { input: data.into(), ..request };
         self.ask(async |node| node.call(request.clone()).await)
     }

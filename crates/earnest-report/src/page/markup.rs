@@ -2,7 +2,7 @@
 //! crate itself wrote.
 
 /// Text as it may stand between tags and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -17,28 +17,30 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-pub(super) fn heading(level: u8, id: &str, text: &str) -> String {
+/// A heading that can be linked to.
+pub fn heading(level: u8, id: &str, text: &str) -> String {
     format!("<h{level} id=\"{id}\">{}</h{level}>\n", escape(text))
 }
 
-pub(super) fn paragraph(text: &str) -> String {
+/// A paragraph of plain text.
+pub fn paragraph(text: &str) -> String {
     format!("<p>{}</p>\n", escape(text))
 }
 
 /// A short figure whose exact one shows on pointing at it.
-pub(super) fn figure(short: &str, exact: &str) -> String {
+pub fn figure(short: &str, exact: &str) -> String {
     format!("<span title=\"{}\">{}</span>", escape(exact), escape(short))
 }
 
 /// Names and what they are; the values are markup.
-pub(super) fn facts(rows: &[(&str, String)]) -> String {
+pub fn facts(rows: &[(&str, String)]) -> String {
     let rows =
         rows.iter().map(|(name, value)| format!("<div><dt>{}</dt><dd>{value}</dd></div>\n", escape(name)));
     format!("<dl class=\"facts\">\n{}</dl>\n", rows.collect::<String>())
 }
 
 /// A cell of a table.
-pub(super) enum Cell {
+pub enum Cell {
     /// Words, which stand left.
     Words(String),
     /// A figure, which stands right: short, exact.
@@ -46,11 +48,13 @@ pub(super) enum Cell {
 }
 
 impl Cell {
-    pub(super) fn words(text: impl Into<String>) -> Cell {
+    /// Words.
+    pub fn words(text: impl Into<String>) -> Cell {
         Cell::Words(text.into())
     }
 
-    pub(super) fn figure(text: impl Into<String>) -> Cell {
+    /// A figure without an exact one behind it.
+    pub fn figure(text: impl Into<String>) -> Cell {
         Cell::Figure(text.into(), String::new())
     }
 
@@ -66,7 +70,7 @@ impl Cell {
 }
 
 /// A table. The first cell of each row is its head; titles of columns with figures end in `#`.
-pub(super) fn table(caption: &str, titles: &[&str], rows: &[Vec<Cell>], last_is_total: bool) -> String {
+pub fn table(caption: &str, titles: &[&str], rows: &[Vec<Cell>], last_is_total: bool) -> String {
     let mut text = format!(
         "<div class=\"scroll\" role=\"region\" aria-label=\"{0}\" tabindex=\"0\">\n<table>\n<caption>{0}</caption>\n<thead><tr>",
         escape(caption)
@@ -92,7 +96,7 @@ pub(super) fn table(caption: &str, titles: &[&str], rows: &[Vec<Cell>], last_is_
 }
 
 /// What a chart shows, as a table for those who cannot see it or want to compute with it.
-pub(super) fn details(summary: &str, table: &str) -> String {
+pub fn details(summary: &str, table: &str) -> String {
     format!("<details>\n<summary>{}</summary>\n{table}</details>\n", escape(summary))
 }
 

@@ -2,8 +2,10 @@
 //! too. What it shows is added up before it is drawn, so its size does not grow with the number of bids.
 
 mod endings;
-mod markup;
+pub mod markup;
+pub mod part;
 mod plot;
+mod position;
 mod rounds;
 mod tap;
 mod vesting;
@@ -18,7 +20,8 @@ use crate::figure::{Coins, count, percent};
 use crate::words::soft_cap_words;
 use markup::{escape, paragraph};
 
-const STYLE: &str = include_str!("style.css");
+/// The style of the page and of its parts.
+pub const STYLE: &str = include_str!("style.css");
 /// SHA-256 of the style, in base64: the page forbids itself everything else, so that even a text that slipped
 /// through unescaped could load or run nothing. A test keeps it true.
 pub const STYLE_HASH: &str = "sha256-qKQGPCBpVxoaILwjo/Ml+j2TXHgoLCEzhWfeGDtEjn4=";

@@ -24,23 +24,29 @@ pub(super) fn section(summary: &Summary, raise: &Raise, coins: &Coins) -> String
     text += &rounds_table(summary, coins);
     for (index, round) in (0u8..).zip(&summary.rounds) {
         text += &heading(3, &format!("round-{index}"), &round.name);
-        text += &paragraph(&format!("{}. {}", kind_words(round.kind), state_and_price(round, coins)));
-        if round.bids == 0 || round.state == RoundState::Failed {
-            continue;
-        }
-        text += &round_facts(round, coins);
-        if let Some(book) = AuctionBook::of(&raise.offering, index) {
-            text += &demand(index, round, &book, coins);
-        }
-        let windows = windows(&raise.offering, index);
-        if !windows.is_empty() {
-            text += &rising(index, round, raise, &windows, coins);
-        }
+        text += &one(index, round, raise, coins);
     }
     text
 }
 
-fn kind_words(kind: &str) -> &'static str {
+/// One round without a heading: what it is, its figures, its book.
+pub(super) fn one(index: u8, round: &RoundSummary, raise: &Raise, coins: &Coins) -> String {
+    let mut text = paragraph(&format!("{}. {}", kind_words(round.kind), state_and_price(round, coins)));
+    if round.bids == 0 || round.state == RoundState::Failed {
+        return text;
+    }
+    text += &round_facts(round, coins);
+    if let Some(book) = AuctionBook::of(&raise.offering, index) {
+        text += &demand(index, round, &book, coins);
+    }
+    let windows = windows(&raise.offering, index);
+    if !windows.is_empty() {
+        text += &rising(index, round, raise, &windows, coins);
+    }
+    text
+}
+
+pub(super) fn kind_words(kind: &str) -> &'static str {
     match kind {
         "fixed" => "Fixed price",
         "private" => "Private, at a fixed price",
@@ -50,7 +56,7 @@ fn kind_words(kind: &str) -> &'static str {
 }
 
 /// Bars of what was bid and what was taken, round by round.
-fn overview(summary: &Summary, coins: &Coins) -> String {
+pub(super) fn overview(summary: &Summary, coins: &Coins) -> String {
     let most = summary.rounds.iter().map(|round| round.cash_bid).max().unwrap_or_default();
     if most == Cash::ZERO {
         return String::new();
@@ -89,7 +95,7 @@ pub(super) fn chart(caption: &str, plot: Plot) -> String {
     format!("<figure>\n<figcaption>{}</figcaption>\n{}</figure>\n", escape(caption), plot.finish())
 }
 
-fn rounds_table(summary: &Summary, coins: &Coins) -> String {
+pub(super) fn rounds_table(summary: &Summary, coins: &Coins) -> String {
     let cash = |cash: Cash| Cell::Figure(coins.short_cash(cash), coins.cash(cash));
     let credits = |credits: Credits| Cell::Figure(short_credits(credits), coins.whole_credits(credits));
     let price = |price: Option<Price>| {
