@@ -102,23 +102,17 @@ impl Embedded {
         self.block += 1;
         self.transactions += 1;
         match result {
-            ExecutionResult::Success { gas, logs, output, .. } => {
-                Ok(Receipt {
-                    gas_used: gas.tx_gas_used(),
-                    logs,
-                    created: match output {
-                        Output::Create(_, created) => created,
-                        Output::Call(_) => None,
-                    },
-                    block: self.block,
-                })
-            }
-            ExecutionResult::Revert { output, .. } => {
-                Err(ChainError::Reverted(output))
-            }
-            ExecutionResult::Halt { reason, .. } => {
-                Err(ChainError::Halted(format!("{reason:?}")))
-            }
+            ExecutionResult::Success { gas, logs, output, .. } => Ok(Receipt {
+                gas_used: gas.tx_gas_used(),
+                logs,
+                created: match output {
+                    Output::Create(_, created) => created,
+                    Output::Call(_) => None,
+                },
+                block: self.block,
+            }),
+            ExecutionResult::Revert { output, .. } => Err(ChainError::Reverted(output)),
+            ExecutionResult::Halt { reason, .. } => Err(ChainError::Halted(format!("{reason:?}"))),
         }
     }
 

@@ -57,7 +57,9 @@ impl Up {
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
-        let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("rpc"))).context("it stopped")??;
+        let line = lines
+            .find(|line| line.as_ref().is_ok_and(|line| line.starts_with("rpc")))
+            .context("it stopped")??;
         let url = line.split_whitespace().nth(1).context("a URL")?;
         let address = url.trim_start_matches("http://").trim_end_matches('/').to_string();
         Ok(Up { child, folder, address })
@@ -79,14 +81,16 @@ impl Connection {
     }
 
     async fn post(&mut self, body: &str) -> Result<Value> {
-        let head = format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.address, body.len());
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.address, body.len());
         self.stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await?;
         self.buffer.clear();
         loop {
             ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the connection was closed");
             let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
             let head = std::str::from_utf8(&self.buffer[..end])?.to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).context("a length")?;
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length: ")).context("a length")?;
             if self.buffer.len() >= end + 4 + length.parse::<usize>()? {
                 return Ok(serde_json::from_slice(&self.buffer[end + 4..])?);
             }
@@ -127,7 +131,8 @@ async fn send_all(address: &str, connections: usize, bodies: Vec<String>) -> Res
             let mut hashes = Vec::new();
             while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let answer = connection.post(body).await?;
-                let hash = answer["result"].as_str().with_context(|| format!("refused: {}", answer["error"]))?;
+                let hash =
+                    answer["result"].as_str().with_context(|| format!("refused: {}", answer["error"]))?;
                 hashes.push(hash.parse::<B256>()?);
             }
             anyhow::Ok(hashes)
@@ -142,7 +147,8 @@ async fn send_all(address: &str, connections: usize, bodies: Vec<String>) -> Res
 
 /// Seconds that the bids took, and the blocks they are in.
 async fn run(binary: &Path, plan: &Path, bids: usize, connections: usize) -> Result<(f64, u64)> {
-    let mut up = Up::start(binary, plan, std::env::temp_dir().join(format!("earnest-load-{}", std::process::id())))?;
+    let mut up =
+        Up::start(binary, plan, std::env::temp_dir().join(format!("earnest-load-{}", std::process::id())))?;
     let record: Record = serde_json::from_slice(&std::fs::read(up.folder.join("deployment.json"))?)?;
     let at = &record.contracts;
     let plan = Plan::read("plan.toml", &std::fs::read_to_string(up.folder.join("plan.toml"))?)?.0;
@@ -153,7 +159,13 @@ async fn run(binary: &Path, plan: &Path, bids: usize, connections: usize) -> Res
     let count = connection.call("eth_getTransactionCount", json!([deployer.address(), "latest"])).await?;
     let first = u64::from_str_radix(count.as_str().context("a number")?.trim_start_matches("0x"), 16)?;
     let mints = (first..).zip(&keys).map(|(nonce, key)| {
-        signed(&deployer, nonce, at.cash, 100_000, &DevCash::mintCall { to: key.address(), units: U256::from(CASH) })
+        signed(
+            &deployer,
+            nonce,
+            at.cash,
+            100_000,
+            &DevCash::mintCall { to: key.address(), units: U256::from(CASH) },
+        )
     });
     send_all(&up.address, connections, mints.collect()).await?;
     let approve = DevCash::approveCall { spender: at.offering, value: U256::MAX };
@@ -165,8 +177,7 @@ async fn run(binary: &Path, plan: &Path, bids: usize, connections: usize) -> Res
     connection.call("evm_mine", json!([])).await?;
     let attester = Key::from_words("earnest dev attester");
     let bodies = keys.iter().enumerate().map(|(entity, key)| {
-        let approval =
-            Approval { entity: entity as u64 + 1, valid_secs: 30 * 86_400, ..Approval::default() };
+        let approval = Approval { entity: entity as u64 + 1, valid_secs: 30 * 86_400, ..Approval::default() };
         let permit =
             SignedPermit::issue(&plan, &record, (&attester, 1), key.address(), 0, &approval, round.open)?;
         let call = Offering::bidCall {
@@ -200,9 +211,12 @@ async fn run(binary: &Path, plan: &Path, bids: usize, connections: usize) -> Res
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = |what: &str| arguments.next().with_context(|| format!("usage: load BINARY PLAN BIDS CONNECTIONS RUNS: no {what}"));
+    let mut next = |what: &str| {
+        arguments.next().with_context(|| format!("usage: load BINARY PLAN BIDS CONNECTIONS RUNS: no {what}"))
+    };
     let (binary, plan) = (PathBuf::from(next("BINARY")?), PathBuf::from(next("PLAN")?));
-    let (bids, connections, runs) = (next("BIDS")?.parse()?, next("CONNECTIONS")?.parse()?, next("RUNS")?.parse::<usize>()?);
+    let (bids, connections, runs) =
+        (next("BIDS")?.parse()?, next("CONNECTIONS")?.parse()?, next("RUNS")?.parse::<usize>()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut rates = Vec::new();
     let mut blocks = Vec::new();

@@ -27,7 +27,9 @@ impl Refusal {
     pub fn message(self) -> &'static str {
         match self {
             Refusal::Host => "this host name is not allowed\n  hint: earnest up --host NAME allows one\n",
-            Refusal::Origin => "pages of this origin are not allowed\n  hint: earnest up --host NAME allows one\n",
+            Refusal::Origin => {
+                "pages of this origin are not allowed\n  hint: earnest up --host NAME allows one\n"
+            }
         }
     }
 }
@@ -44,7 +46,8 @@ impl Guard {
         let hosts: Vec<&HeaderValue> = request.headers.get_all(header::HOST).iter().collect();
         let [host] = hosts[..] else { return Err(Refusal::Host) };
         let host = host.to_str().map_err(|_| Refusal::Host)?;
-        if !self.names_us(host) || !request.uri.authority().is_none_or(|named| self.names_us(named.as_str())) {
+        if !self.names_us(host) || !request.uri.authority().is_none_or(|named| self.names_us(named.as_str()))
+        {
             return Err(Refusal::Host);
         }
         let Some(origin) = request.headers.get(header::ORIGIN) else {
@@ -117,10 +120,28 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_let_in() {
-        for host in ["localhost:8545", "127.0.0.1:8545", "[::1]:8545", "LocalHost:8545", "earnest.example", "earnest.example:444"] {
+        for host in [
+            "localhost:8545",
+            "127.0.0.1:8545",
+            "[::1]:8545",
+            "LocalHost:8545",
+            "earnest.example",
+            "earnest.example:444",
+        ] {
             assert_eq!(asked("/", &[("host", host)]), Ok(false), "{host}");
         }
-        for host in ["localhost", "localhost:80", "127.0.0.1:8546", "[::1]", "evil.example:8545", "127.0.0.1.evil.example:8545", "localhost:8545:1", "", "localhost:", "127.0.0.1:08545x"] {
+        for host in [
+            "localhost",
+            "localhost:80",
+            "127.0.0.1:8546",
+            "[::1]",
+            "evil.example:8545",
+            "127.0.0.1.evil.example:8545",
+            "localhost:8545:1",
+            "",
+            "localhost:",
+            "127.0.0.1:08545x",
+        ] {
             assert_eq!(asked("/", &[("host", host)]), Err(Refusal::Host), "{host}");
         }
         assert_eq!(asked("/", &[]), Err(Refusal::Host));
@@ -131,10 +152,24 @@ mod tests {
     #[test]
     fn only_our_own_pages_and_wallets_are_let_in() {
         let with = |path: &str, origin: &str| asked(path, &[("host", "localhost:8545"), ("origin", origin)]);
-        for origin in ["http://localhost:8545", "http://127.0.0.1:8545", "https://earnest.example", "http://localhost:5173"] {
+        for origin in [
+            "http://localhost:8545",
+            "http://127.0.0.1:8545",
+            "https://earnest.example",
+            "http://localhost:5173",
+        ] {
             assert_eq!(with("/buy", origin), Ok(true), "{origin}");
         }
-        for origin in ["http://localhost:3000", "https://evil.example", "null", "file://", "", "http://localhost:8545.evil.example", "http://earnest.example.evil.example", "http://localhost:8545@evil.example"] {
+        for origin in [
+            "http://localhost:3000",
+            "https://evil.example",
+            "null",
+            "file://",
+            "",
+            "http://localhost:8545.evil.example",
+            "http://earnest.example.evil.example",
+            "http://localhost:8545@evil.example",
+        ] {
             assert_eq!(with("/", origin), Err(Refusal::Origin), "{origin}");
         }
         assert_eq!(with("/", "chrome-extension://nkbihfbeogaeaoehlefnkodbefgpgknn"), Ok(true));

@@ -40,9 +40,9 @@ impl Up {
         let folder = self.at.folder().to_path_buf();
         let place = folder.join("deployment.json");
         let deployed: Option<Place> = match std::fs::read_to_string(&place) {
-            Ok(text) => {
-                Some(serde_json::from_str(&text).with_context(|| format!("{} cannot be read", place.display()))?)
-            }
+            Ok(text) => Some(
+                serde_json::from_str(&text).with_context(|| format!("{} cannot be read", place.display()))?,
+            ),
             Err(_) => None,
         };
         let plan = self.plan(&folder, deployed.is_some())?;
@@ -93,7 +93,9 @@ impl Up {
         let _ = std::fs::remove_file(folder.join(URL_FILE)); // from one that was killed
         if let (Some(file), false) = (&self.plan, deployed) {
             if plan.cash.address.is_some() {
-                bail!("[cash] address is named, and a development chain has no such coin\n  hint: leave it out to raise play money");
+                bail!(
+                    "[cash] address is named, and a development chain has no such coin\n  hint: leave it out to raise play money"
+                );
             }
             deploy::onto(&mut Chain::Node(node.clone()), file, plan, folder, None, &dev_key("deployer"))?;
         }
@@ -108,7 +110,8 @@ impl Up {
         let port = listener.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}/");
 
-        let pages = Router::new().route("/", get(|| async { "earnest: the JSON-RPC is at this address, by POST or WebSocket\n" }));
+        let pages = Router::new()
+            .route("/", get(|| async { "earnest: the JSON-RPC is at this address, by POST or WebSocket\n" }));
         let app = match &node {
             Some(node) => rpc::router(node.clone(), pages),
             None => pages,
@@ -129,7 +132,9 @@ impl Up {
                     folder.display()
                 );
             }
-            (None, Some(rpc)) => eprintln!("the deployment is on {rpc}; only the portal is served. Ctrl-C stops."),
+            (None, Some(rpc)) => {
+                eprintln!("the deployment is on {rpc}; only the portal is served. Ctrl-C stops.")
+            }
             (None, None) => {}
         }
 

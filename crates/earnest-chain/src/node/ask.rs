@@ -10,9 +10,9 @@ use revm::handler::{MainBuilder, MainContext};
 use revm::state::Bytecode;
 use revm::{Context, DatabaseRef, ExecuteEvm};
 
+use super::Node;
 use super::block::{Play, environment, rules};
 use super::refused::Refused;
-use super::Node;
 use crate::chain::ChainError;
 use crate::embedded::TX_GAS_CAP;
 
@@ -31,7 +31,11 @@ impl Node {
 
     /// Gas with which a transaction goes through, found by trying: what it uses is not enough where calls keep a 64th
     /// part back, or where a refund comes only at the end.
-    pub fn estimate(&self, request: TransactionRequest, on: Option<StateOverride>) -> Result<u64, ChainError> {
+    pub fn estimate(
+        &self,
+        request: TransactionRequest,
+        on: Option<StateOverride>,
+    ) -> Result<u64, ChainError> {
         let most = request.gas.unwrap_or(TX_GAS_CAP).min(TX_GAS_CAP);
         let transaction = read(request);
         let goes = |gas: u64| self.run(self.with_gas(transaction.clone(), gas), on.as_ref());
@@ -130,7 +134,11 @@ fn change_account(
 fn read(request: TransactionRequest) -> TxEnv {
     let price = request.max_fee_per_gas.or(request.gas_price).unwrap_or_default();
     TxEnv {
-        tx_type: if request.max_fee_per_gas.is_some() || request.max_priority_fee_per_gas.is_some() { 2 } else { 1 },
+        tx_type: if request.max_fee_per_gas.is_some() || request.max_priority_fee_per_gas.is_some() {
+            2
+        } else {
+            1
+        },
         caller: request.from.unwrap_or_default(),
         gas_price: price,
         gas_priority_fee: request.max_priority_fee_per_gas.map(|tip| tip.min(price)),

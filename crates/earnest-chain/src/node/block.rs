@@ -176,9 +176,13 @@ impl Block {
     /// The block as wallets read it, with whole transactions or their hashes.
     pub fn shown(&self, whole: bool) -> rpc::Block {
         let transactions = if whole {
-            rpc::BlockTransactions::Full((0..self.transactions.len()).map(|index| self.transaction(index)).collect())
+            rpc::BlockTransactions::Full(
+                (0..self.transactions.len()).map(|index| self.transaction(index)).collect(),
+            )
         } else {
-            rpc::BlockTransactions::Hashes(self.transactions.iter().map(|it| *it.transaction.tx_hash()).collect())
+            rpc::BlockTransactions::Hashes(
+                self.transactions.iter().map(|it| *it.transaction.tx_hash()).collect(),
+            )
         };
         let header = rpc::Header::from_consensus(self.header.clone().seal(self.hash), None, None);
         rpc::Block::new(header, transactions).with_withdrawals(Some(Default::default()))
@@ -215,7 +219,8 @@ impl Ledger {
     pub(super) fn new(chain_id: u64, time: Time) -> Self {
         let mut state = State::default();
         let proxy = Bytecode::new_raw(CREATE2_PROXY_CODE);
-        state.insert_account_info(CREATE2_PROXY, AccountInfo::from_bytecode(proxy).with_balance(play_ether()));
+        state
+            .insert_account_info(CREATE2_PROXY, AccountInfo::from_bytecode(proxy).with_balance(play_ether()));
         let mut ledger =
             Ledger { state, blocks: Vec::new(), numbers: HashMap::new(), places: HashMap::new() };
         ledger.publish(Block::genesis(chain_id, time), Vec::new());

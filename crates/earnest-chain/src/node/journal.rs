@@ -159,7 +159,9 @@ impl Journal {
                 revm: REVM.into(),
             };
             let text = serde_json::to_string(&head).expect("plain data") + "\n";
-            journal.write(text, &Line::clock(offset)).map_err(|error| failed(std::io::Error::other(error)))?;
+            journal
+                .write(text, &Line::clock(offset))
+                .map_err(|error| failed(std::io::Error::other(error)))?;
             // The name is as durable as what is in it.
             if let Some(folder) = path.parent() {
                 let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -185,7 +187,10 @@ impl Journal {
         }
         if head.spec != spec {
             let what = format!("the chain runs by the rules of {}, and this version by {spec}", head.spec);
-            return Err(other(what, "open it with the version of earnest that made it, or deploy in another folder"));
+            return Err(other(
+                what,
+                "open it with the version of earnest that made it, or deploy in another folder",
+            ));
         }
         if head.chain_id != chain_id {
             let what = format!("the chain has id {}, and {chain_id} is expected", head.chain_id);

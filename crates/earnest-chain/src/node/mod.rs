@@ -113,17 +113,22 @@ impl Node {
         let clock = Clock { wall: Box::new(wall), offset: AtomicI64::new(0) };
         let mut ledger: Option<Ledger> = None;
         let fresh = (genesis, clock.offset_to(genesis));
-        let journal = Journal::open(path, chain_id, || fresh, |head, line| {
-            match (line, &mut ledger) {
-                (None, ledger) => {
-                    clock.set(clock.offset_to(head.genesis_time));
-                    *ledger = Some(Ledger::new(chain_id, head.genesis_time));
+        let journal = Journal::open(
+            path,
+            chain_id,
+            || fresh,
+            |head, line| {
+                match (line, &mut ledger) {
+                    (None, ledger) => {
+                        clock.set(clock.offset_to(head.genesis_time));
+                        *ledger = Some(Ledger::new(chain_id, head.genesis_time));
+                    }
+                    (Some(line), Some(ledger)) => replay(ledger, &clock, chain_id, line)?,
+                    (Some(_), None) => unreachable!("the head is first"),
                 }
-                (Some(line), Some(ledger)) => replay(ledger, &clock, chain_id, line)?,
-                (Some(_), None) => unreachable!("the head is first"),
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         let ledger = ledger.expect("the head was read or made");
         let shared = Arc::new(Shared {
             chain_id,
@@ -239,7 +244,8 @@ impl Node {
     /// Every slot of an account that was ever written and is not zero.
     pub fn slots(&self, at: Address) -> Vec<(U256, U256)> {
         let ledger = self.shared.ledger();
-        let slots = ledger.state.cache.accounts.get(&at).into_iter().flat_map(|account| account.storage.iter());
+        let slots =
+            ledger.state.cache.accounts.get(&at).into_iter().flat_map(|account| account.storage.iter());
         slots.map(|(slot, value)| (*slot, *value)).filter(|(_, value)| !value.is_zero()).collect()
     }
 
@@ -369,11 +375,16 @@ fn replay(ledger: &mut Ledger, clock: &Clock, chain_id: u64, line: Line) -> Resu
             return Ok(());
         }
         Line::Clock { offset, check } => return Err(format!("clock offset {offset} does not fit {check}")),
-        Line::Block { number, time, transactions, senders, hash } => (number, time, transactions, senders, hash),
+        Line::Block { number, time, transactions, senders, hash } => {
+            (number, time, transactions, senders, hash)
+        }
     };
     let head = &ledger.head().header;
     if number != head.number + 1 || time < head.timestamp {
-        return Err(format!("block {number} at {time} does not follow block {} at {}", head.number, head.timestamp));
+        return Err(format!(
+            "block {number} at {time} does not follow block {} at {}",
+            head.number, head.timestamp
+        ));
     }
     if transactions.len() != senders.len() {
         return Err(format!("{} transactions and {} senders", transactions.len(), senders.len()));

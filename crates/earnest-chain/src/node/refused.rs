@@ -15,7 +15,9 @@ pub enum Refused {
     #[error("rlp: the transaction cannot be decoded: {0}")]
     Undecodable(String),
     /// EIP-4844, EIP-7702 and what comes after.
-    #[error("transaction type not supported: {0}; this node takes legacy, EIP-2930 and EIP-1559 transactions")]
+    #[error(
+        "transaction type not supported: {0}; this node takes legacy, EIP-2930 and EIP-1559 transactions"
+    )]
     Type(u8),
     /// Signed for another chain, or for any.
     #[error("invalid chain id: the transaction is signed for {}, and this is chain {this}", .signed.map_or("any chain".into(), |id| id.to_string()))]
@@ -29,7 +31,9 @@ pub enum Refused {
     #[error("invalid sender: the signature is not valid")]
     Signature,
     /// No transaction may use so much.
-    #[error("exceeds block gas limit: {0} is over the {TX_GAS_CAP} gas that one transaction may use (EIP-7825)")]
+    #[error(
+        "exceeds block gas limit: {0} is over the {TX_GAS_CAP} gas that one transaction may use (EIP-7825)"
+    )]
     Gas(u64),
     /// It was there before.
     #[error("already known")]
@@ -51,7 +55,9 @@ pub enum Refused {
         nonce: u64,
     },
     /// Another with this nonce waits.
-    #[error("replacement transaction underpriced: one with nonce {0} is waiting, and this node replaces none")]
+    #[error(
+        "replacement transaction underpriced: one with nonce {0} is waiting, and this node replaces none"
+    )]
     Replacement(u64),
     /// Too many wait.
     #[error("txpool is full: {0} transactions are waiting")]

@@ -107,8 +107,10 @@ fn make_block(shared: &Shared, journal: &mut Journal, even_empty: bool) -> Resul
     if ready.is_empty() && !even_empty {
         return Ok(());
     }
-    let time = exactly.map_or_else(|| shared.time(), |exactly| exactly.max(shared.ledger().head().header.timestamp));
-    let Built { block, changes, refused } = build(&shared.ledger(), shared.chain_id, time, ready.iter().cloned());
+    let time =
+        exactly.map_or_else(|| shared.time(), |exactly| exactly.max(shared.ledger().head().header.timestamp));
+    let Built { block, changes, refused } =
+        build(&shared.ledger(), shared.chain_id, time, ready.iter().cloned());
     let by_hash = |hash| ready.iter().find(|one| *one.tx_hash() == hash).expect("one of them");
     if !refused.is_empty() {
         let mut inbox = shared.inbox.lock().expect("no panic holds it");

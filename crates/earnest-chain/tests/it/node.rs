@@ -157,12 +157,24 @@ fn transactions_are_refused_in_the_words_that_wallets_know() {
         (late, "nonce too low: next nonce 1, tx nonce 0"),
         (signed(&key, transfer(0)), "already known"),
         (signed(&key, transfer(3)), "nonce too high: next nonce 1, tx nonce 3"),
-        (signed(&key, TxEip1559 { value: U256::from(10_000) * ether, ..transfer(1) }), "insufficient funds for gas * price + value"),
-        (signed(&key, TxEip1559 { max_fee_per_gas: u128::MAX / 21_000, ..transfer(1) }), "insufficient funds"),
+        (
+            signed(&key, TxEip1559 { value: U256::from(10_000) * ether, ..transfer(1) }),
+            "insufficient funds for gas * price + value",
+        ),
+        (
+            signed(&key, TxEip1559 { max_fee_per_gas: u128::MAX / 21_000, ..transfer(1) }),
+            "insufficient funds",
+        ),
         (signed(&key, TxEip1559 { chain_id: 1, ..transfer(1) }), "invalid chain id"),
-        (signed(&key, TxEip1559 { gas_limit: 20_999, ..transfer(1) }), "intrinsic gas too low: have 20999, want 21000"),
+        (
+            signed(&key, TxEip1559 { gas_limit: 20_999, ..transfer(1) }),
+            "intrinsic gas too low: have 20999, want 21000",
+        ),
         (signed(&key, TxEip1559 { gas_limit: TX_GAS_CAP + 1, ..transfer(1) }), "exceeds block gas limit"),
-        (signed(&key, TxEip1559 { max_priority_fee_per_gas: 1, ..transfer(1) }), "max priority fee per gas higher than max fee per gas"),
+        (
+            signed(&key, TxEip1559 { max_priority_fee_per_gas: 1, ..transfer(1) }),
+            "max priority fee per gas higher than max fee per gas",
+        ),
         (blob, "transaction type not supported: 3"),
         (vec![4, 1], "transaction type not supported: 4"),
         (vec![0xc0], "cannot be decoded"),

@@ -550,18 +550,10 @@ impl Story {
             layout::position(&mut slots, id, &offering.positions.get(&id).copied().unwrap_or_default());
         }
         for (slot, expected) in slots {
-            assert_eq!(
-                self.storage(self.at.offering, slot),
-                expected,
-                "offering slot {slot:#x}, {call:?}"
-            );
+            assert_eq!(self.storage(self.at.offering, slot), expected, "offering slot {slot:#x}, {call:?}");
         }
         for (slot, expected) in layout::treasury(&self.raise.treasury) {
-            assert_eq!(
-                self.storage(self.at.treasury, slot),
-                expected,
-                "treasury slot {slot:#x}, {call:?}"
-            );
+            assert_eq!(self.storage(self.at.treasury, slot), expected, "treasury slot {slot:#x}, {call:?}");
         }
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy_rpc_types_eth::state::StateOverride;
-use alloy_rpc_types_eth::{BlockId, BlockNumberOrTag, FeeHistory, Filter, FilterBlockOption, Log, TransactionRequest};
+use alloy_rpc_types_eth::{
+    BlockId, BlockNumberOrTag, FeeHistory, Filter, FilterBlockOption, Log, TransactionRequest,
+};
 use earnest_chain::chain::ChainError;
 use earnest_chain::node::{Block, Node, Refused};
 use serde_json::{Value, json};
@@ -129,27 +131,40 @@ impl Rpc {
             }
             "eth_uninstallFilter" => json!(self.filters().remove(params.next::<U64>()?.to())),
             "eth_subscribe" | "eth_unsubscribe" => {
-                return Err(Failure::new(-32_601, "notifications not supported: subscribe over WebSocket, one request a message"));
+                return Err(Failure::new(
+                    -32_601,
+                    "notifications not supported: subscribe over WebSocket, one request a message",
+                ));
             }
 
-            "eth_sendTransaction" | "eth_sign" | "eth_signTransaction" | "eth_signTypedData_v4" | "personal_sign" => {
+            "eth_sendTransaction"
+            | "eth_sign"
+            | "eth_signTransaction"
+            | "eth_signTypedData_v4"
+            | "personal_sign" => {
                 return Err(Failure::server(format!(
                     "{method}: this node holds no keys: sign in a wallet and use eth_sendRawTransaction"
                 )));
             }
 
             "evm_increaseTime" | "anvil_increaseTime" => {
-                let secs = params.number()?.ok_or_else(|| Failure::params("missing value for required argument 0"))?;
+                let secs = params
+                    .number()?
+                    .ok_or_else(|| Failure::params("missing value for required argument 0"))?;
                 done(node.set_clock(node.time() + secs, false)).await?;
                 json!(node.clock_offset())
             }
             "evm_setTime" | "anvil_setTime" => {
-                let to = params.number()?.ok_or_else(|| Failure::params("missing value for required argument 0"))?;
+                let to = params
+                    .number()?
+                    .ok_or_else(|| Failure::params("missing value for required argument 0"))?;
                 done(node.set_clock(to, false)).await?;
                 json!(node.clock_offset())
             }
             "evm_setNextBlockTimestamp" | "anvil_setNextBlockTimestamp" => {
-                let to = params.number()?.ok_or_else(|| Failure::params("missing value for required argument 0"))?;
+                let to = params
+                    .number()?
+                    .ok_or_else(|| Failure::params("missing value for required argument 0"))?;
                 done(node.set_clock(to, true)).await?;
                 Value::Null
             }
@@ -157,7 +172,8 @@ impl Rpc {
                 let (at, blocks) = match params.optional::<Value>()? {
                     None => (None, 1),
                     Some(Value::Object(options)) => {
-                        let at = options.get("timestamp").filter(|at| !at.is_null()).map(number).transpose()?;
+                        let at =
+                            options.get("timestamp").filter(|at| !at.is_null()).map(number).transpose()?;
                         (at, options.get("blocks").map(number).transpose()?.unwrap_or(1))
                     }
                     Some(at) => (Some(number(&at)?), 1),
@@ -196,7 +212,9 @@ impl Rpc {
             BlockNumberOrTag::Earliest => self.node.block(0),
             BlockNumberOrTag::Number(number) => self.node.block(number),
             // There is one node: what it says is final.
-            BlockNumberOrTag::Latest | BlockNumberOrTag::Safe | BlockNumberOrTag::Finalized => Some(self.node.head()),
+            BlockNumberOrTag::Latest | BlockNumberOrTag::Safe | BlockNumberOrTag::Finalized => {
+                Some(self.node.head())
+            }
         }
     }
 
@@ -288,7 +306,9 @@ impl Rpc {
             }
             Ok(Some(logs))
         });
-        let too_many = || Failure::new(-32_005, format!("query returned more than {LOGS} results: ask for fewer blocks"));
+        let too_many = || {
+            Failure::new(-32_005, format!("query returned more than {LOGS} results: ask for fewer blocks"))
+        };
         found.await?.ok_or_else(too_many)
     }
 
@@ -317,7 +337,8 @@ impl Rpc {
     }
 
     fn fee_history(&self, params: &mut Params) -> Result<FeeHistory, Failure> {
-        let count = params.number()?.ok_or_else(|| Failure::params("missing value for required argument 0"))?;
+        let count =
+            params.number()?.ok_or_else(|| Failure::params("missing value for required argument 0"))?;
         let newest = params.optional::<BlockNumberOrTag>()?.unwrap_or_default();
         let percentiles: Option<Vec<f64>> = params.optional()?;
         let newest = self.block(newest).ok_or_else(|| Failure::server("header not found"))?;

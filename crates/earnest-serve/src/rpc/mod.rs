@@ -78,7 +78,9 @@ impl From<ChainError> for Failure {
             // As geth does it: libraries look for the code and decode the data.
             ChainError::Reverted(data) => {
                 let message = match earnest_chain::errors::describe(&data) {
-                    text if text.starts_with("unknown error") || data.is_empty() => "execution reverted".into(),
+                    text if text.starts_with("unknown error") || data.is_empty() => {
+                        "execution reverted".into()
+                    }
                     text => format!("execution reverted: {text}"),
                 };
                 Failure { code: 3, message, data: Some(json!(data)) }
@@ -114,7 +116,10 @@ async fn over_http(State(rpc): State<Arc<Rpc>>, body: Bytes) -> Response {
 }
 
 async fn over_socket(State(rpc): State<Arc<Rpc>>, request: Request, next: Next) -> Response {
-    let upgrades = request.headers().get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let upgrades = request
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     if request.uri().path() != "/" || request.method() != Method::GET || !upgrades {
         return next.run(request).await;
     }
@@ -144,7 +149,12 @@ impl Rpc {
         // The parser allows 128 levels.
         let request: Value = match serde_json::from_slice(body) {
             Ok(request) => request,
-            Err(error) => return Some(bytes(&failed(Value::Null, Failure::new(-32_700, format!("parse error: {error}"))))),
+            Err(error) => {
+                return Some(bytes(&failed(
+                    Value::Null,
+                    Failure::new(-32_700, format!("parse error: {error}")),
+                )));
+            }
         };
         let Value::Array(batch) = request else {
             return self.one(request).await.map(|answer| bytes(&answer));
@@ -153,7 +163,8 @@ impl Rpc {
             let why = format!("a batch has 1 to {BATCH} requests, and this one {}", batch.len());
             return Some(bytes(&failed(Value::Null, Failure::new(-32_600, why))));
         }
-        let mut answers = futures_util::stream::iter(batch).map(|request| self.one(request)).buffered(BATCH_AT_ONCE);
+        let mut answers =
+            futures_util::stream::iter(batch).map(|request| self.one(request)).buffered(BATCH_AT_ONCE);
         let mut all = vec![b'['];
         while let Some(answer) = answers.next().await {
             let Some(answer) = answer else { continue };
@@ -204,7 +215,9 @@ pub(crate) fn parts(request: Value) -> Result<(Option<Value>, String, Params), (
     match request.remove("params").unwrap_or_default() {
         Value::Array(params) => Ok((id, method, Params::new(params))),
         Value::Null => Ok((id, method, Params::new(Vec::new()))),
-        Value::Object(_) => Err((id.unwrap_or_default(), Failure::params("parameters by name are not supported"))),
+        Value::Object(_) => {
+            Err((id.unwrap_or_default(), Failure::params("parameters by name are not supported")))
+        }
         _ => Err(invalid(id.as_ref(), "its parameters are not an array")),
     }
 }

@@ -50,5 +50,6 @@ pub(crate) fn number(value: &Value) -> Result<u64, Failure> {
         _ => None,
     };
     // Beyond this nothing is a time, a count or an index.
-    read.filter(|&number| number < 1 << 40).ok_or_else(|| Failure::params(format!("invalid argument: {value} is not a number")))
+    read.filter(|&number| number < 1 << 40)
+        .ok_or_else(|| Failure::params(format!("invalid argument: {value} is not a number")))
 }

@@ -50,7 +50,8 @@ pub(super) async fn serve(rpc: Arc<Rpc>, socket: WebSocket) {
     };
     let reader = async move {
         let calls = Arc::new(Semaphore::new(CALLS));
-        let mut subscriptions = Subscriptions { rpc: rpc.clone(), queue: queue.clone(), all: BTreeMap::new(), last: 0 };
+        let mut subscriptions =
+            Subscriptions { rpc: rpc.clone(), queue: queue.clone(), all: BTreeMap::new(), last: 0 };
         let mut heads = rpc.node.heads();
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -138,10 +139,17 @@ impl Subscriptions {
         let subscription = match kind.as_str() {
             "newHeads" => Subscription::Heads,
             "logs" => Subscription::Logs(Box::new(params.optional()?.unwrap_or_default())),
-            other => return Err(Failure::params(format!("no {other:?} subscription: newHeads and logs are offered"))),
+            other => {
+                return Err(Failure::params(format!(
+                    "no {other:?} subscription: newHeads and logs are offered"
+                )));
+            }
         };
         if self.all.len() >= SUBSCRIPTIONS {
-            return Err(Failure::new(-32_005, format!("a connection has at most {SUBSCRIPTIONS} subscriptions")));
+            return Err(Failure::new(
+                -32_005,
+                format!("a connection has at most {SUBSCRIPTIONS} subscriptions"),
+            ));
         }
         if self.all.is_empty() {
             *heads = self.rpc.node.heads(); // what came while nobody listened is not told

@@ -1,9 +1,11 @@
 //! The command line as a user has it: README's tour, the demo on every example, a real node, and mistakes.
 
 mod anvil;
+mod clients;
 mod demo;
 mod mistakes;
 mod tour;
+mod up;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
