@@ -55,7 +55,21 @@ impl Drop for Anvil {
 }
 
 /// anvil's first account, which has ether.
-const RICH: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+pub(crate) const RICH: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+pub(crate) const RICH_ADDRESS: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+
+/// A plan in which one key plays nearly every part: on a real node whoever sends needs ether.
+pub(crate) fn rich_plan(folder: &std::path::Path) {
+    let plan = std::fs::read_to_string(folder.join("examples/plans/quickstart.toml")).expect("the plan");
+    let certifier = earnest_chain::key::Key::from_words("earnest dev certifier").address();
+    let roles = format!(
+        "[roles]\nissuer = \"{RICH_ADDRESS}\"\nattesters = [\"{RICH_ADDRESS}\"]\ncertifier = \"{certifier}\"\n\n[service]"
+    );
+    let plan = plan.replace("[service]", &roles);
+    let plan = plan.replace("soft_cap = \"100_000 cash\"", "soft_cap = \"1 cash\"");
+    std::fs::write(folder.join("plan.toml"), plan).expect("a plan");
+}
 
 #[test]
 fn the_same_commands_work_on_a_real_node() {
@@ -66,21 +80,9 @@ fn the_same_commands_work_on_a_real_node() {
     let anvil = Anvil::start(&binary, &[]);
     let folder = folder("anvil");
     std::fs::write(folder.join("key"), RICH).expect("a file");
-    // One key plays every part here: on a real node whoever sends needs ether.
-    let rich: alloy_primitives::Address =
-        "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse().expect("an address");
+    let rich = RICH_ADDRESS;
     let key = ["--key-file", "key"];
-    let plan = std::fs::read_to_string(folder.join("examples/plans/quickstart.toml")).expect("the plan");
-    let certifier = earnest_chain::key::Key::from_words("earnest dev certifier").address();
-    let plan = plan.replace(
-        "[service]",
-        &format!(
-            "[roles]\nissuer = \"{rich}\"\nattesters = [\"{rich}\"]\ncertifier = \"{certifier}\"\n\n[service]"
-        ),
-    );
-    let plan = plan.replace("soft_cap = \"100_000 cash\"", "soft_cap = \"1 cash\"");
-    std::fs::write(folder.join("plan.toml"), plan).expect("a plan");
-
+    rich_plan(&folder);
     said(&folder, &[&["deploy", "plan.toml", "--rpc", &anvil.1], &key[..]].concat());
     said(&folder, &["clock", "--forward", "30 hours"]);
     let wallet = rich.to_string();

@@ -2,9 +2,11 @@
 
 mod anvil;
 mod any_chain;
+mod clients;
 mod demo;
 mod mistakes;
 mod tour;
+mod up;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
