@@ -1,2 +1,4 @@
 //! The network: the embedded chain's JSON-RPC, the portal where backers buy, and the attester's service. Everything here
 //! listens; what it knows and decides comes from the crates to its left.
+
+pub mod attester;
