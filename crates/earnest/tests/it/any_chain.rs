@@ -5,8 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use earnest_chain::key::Key;
@@ -18,7 +17,7 @@ use crate::{folder, root};
 /// A node that mines when the test says so, or every fifth of a second while `mining`.
 struct Node {
     anvil: Anvil,
-    mining: Arc<AtomicBool>,
+    mining: Arc<Mutex<bool>>,
     folder: PathBuf,
 }
 
@@ -36,13 +35,16 @@ impl Node {
         for name in ["deployer", "issuer", "attester", "certifier", "alice", "bob", "carol"] {
             ask(&anvil.1, "anvil_setBalance", json!([address(name), "0x8ac7230489e80000"]));
         }
-        let mining = Arc::new(AtomicBool::new(false));
+        let mining = Arc::new(Mutex::new(false));
         let (url, on) = (anvil.1.clone(), Arc::downgrade(&mining));
         std::thread::spawn(move || {
             while let Some(on) = on.upgrade() {
-                if on.load(Ordering::Relaxed) {
+                // Held while a block is made, so that whoever switches it off knows that the last one is done.
+                let mines = on.lock().expect("no panic holds it");
+                if *mines {
                     ask(&url, "anvil_mine", json!([1]));
                 }
+                drop(mines);
                 drop(on);
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -64,9 +66,7 @@ impl Node {
     }
 
     fn set_mining(&self, on: bool) {
-        self.mining.store(on, Ordering::Relaxed);
-        // The block that was being mined is done.
-        std::thread::sleep(Duration::from_millis(300));
+        *self.mining.lock().expect("no panic holds it") = on;
     }
 
     /// `EARNEST_RPC` is only read by `deploy`.
@@ -307,7 +307,6 @@ fn on_a_bad_way_to_the_node_everything_arrives_once() {
     let Some(node) = Node::start("bad-way") else { return };
     node.set_mining(true);
     let url = bad_way(&node);
-    // The very first question is asked once: nobody waits for a node that was never there.
     node.said(&[&DEPLOY[..], &["--rpc", &url]].concat());
     let steps = node.nonce("deployer", "latest");
     assert_eq!(steps, 6);
