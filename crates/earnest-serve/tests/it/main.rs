@@ -1,5 +1,8 @@
-//! The server over real TCP: JSON-RPC as wallets speak it, and what hostile clients try.
+//! The services over real sockets: JSON-RPC as wallets speak it, the attester, and what hostile clients try.
 
+mod attester;
+mod attester_hook;
+mod attester_rules;
 mod hostile;
 mod methods;
 mod sockets;
