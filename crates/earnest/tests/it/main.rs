@@ -4,6 +4,7 @@ mod anvil;
 mod any_chain;
 mod demo;
 mod mistakes;
+mod portal;
 mod tour;
 
 use std::path::{Path, PathBuf};
