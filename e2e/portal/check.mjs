@@ -1,6 +1,9 @@
 // A few words for scripts that check pages.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { account } from "./browser.mjs";
+import { call } from "./stage.mjs";
 
 /** Waits until something holds, or says what was there instead. */
 export async function eventually(what, holds, patience = 15_000) {
@@ -40,4 +43,42 @@ export async function act(page, form, expected = []) {
   await page.click("#confirm-go");
   await reads(page, "Done in block", "#confirm");
   await page.click("#confirm-close");
+}
+
+/** A purchase permit for the page's wallet: from the attester where there is one, else a file as the attester gives it. */
+export async function permit(page, here, round) {
+  if (await page.locator("#permit-ask").count()) {
+    await page.click("#permit-ask");
+  } else {
+    await page.locator("#permit-load").evaluate((details) => { details.open = true; });
+    const text = await signed(here, page.address, round);
+    await page.setInputFiles("#permit-file", { name: "permit.json", mimeType: "application/json", buffer: Buffer.from(text) });
+  }
+  await reads(page, "good until", "#permit-state");
+}
+
+/** As the development attester signs it: of the plan's regimes the second has cooling-off, for the first round. */
+async function signed(here, wallet, round) {
+  const record = await (await fetch(`${here.url}/deployment.json`)).json();
+  const { timestamp } = await call(here.rpc, "eth_getBlockByNumber", ["latest", false]);
+  const now = Number(timestamp);
+  const entity = Number.parseInt(wallet.slice(2, 12), 16);
+  const fields = {
+    entity, wallet, round, min_cash: 100_000_000, max_cash: 50_000_000_000 * (round + 1) ** 2, max_total: 2n ** 64n - 1n, first: 0, last: 65535,
+    not_before: now, expiry: now + 30 * 86400, jurisdiction: 17477, lock_class: round === 0 ? 1 : 0, affiliate: false,
+    cooling_off: round === 0, generation: 1, terms_hash: record.terms_hash,
+  };
+  const { abi } = JSON.parse(readFileSync(new URL("../../contracts/artifacts/Offering.json", import.meta.url), "utf8"));
+  const components = abi.find(({ name }) => name === "bid").inputs.find(({ name }) => name === "permit").components;
+  const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const message = Object.fromEntries(components.map(({ name, type }) => [name, type.startsWith("uint") ? BigInt(fields[snake(name)]) : fields[snake(name)]]));
+  const signature = await account("attester").signTypedData({
+    domain: { name: "Earnest Offering", version: "1", chainId: record.chain_id, verifyingContract: record.contracts.offering },
+    types: { PurchasePermit: components.map(({ name, type }) => ({ name, type })) },
+    primaryType: "PurchasePermit",
+    message,
+  });
+  const whole = { chain_id: record.chain_id, offering: record.contracts.offering, ...fields, signature };
+  // JSON here has no numbers of 64 bits.
+  return JSON.stringify(whole, (_, value) => (typeof value === "bigint" ? `#${value}#` : value)).replace(/"#(\d+)#"/g, "$1");
 }

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { account, launch, looked, open, shot } from "./browser.mjs";
-import { act, connect, eventually, reads } from "./check.mjs";
+import { act, connect, eventually, permit, reads } from "./check.mjs";
 import { call, moveTo, stage } from "./stage.mjs";
 
 const here = await stage("walk");
@@ -35,8 +35,7 @@ try {
   await connect(ann);
   await ann.click("#faucet");
   await reads(ann, "came", "#status");
-  await ann.click("#permit-ask");
-  await reads(ann, "good until", "#permit-state");
+  await permit(ann, here, 0);
   await ann.fill("#bid-cash", "20000");
   await reads(ann, "buys at most 40,000 QCR", "#preview");
   await looked(ann, "round-bid");
@@ -61,7 +60,7 @@ try {
   await connect(ben);
   await ben.click("#faucet");
   await reads(ben, "came", "#status");
-  await ben.click("#permit-ask");
+  await permit(ben, here, 0);
   await reads(ben, "with cooling-off", "#permit-state");
   await ben.fill("#bid-cash", "5000");
   await act(ben, 'form[data-action="bid"]', ["Bids 5,000 USDC"]);
@@ -84,8 +83,7 @@ try {
     await connect(page);
     await page.click("#faucet");
     await reads(page, "came", "#status");
-    await page.click("#permit-ask");
-    await reads(page, "good until", "#permit-state");
+    await permit(page, here, 0);
     await page.fill("#bid-cash", cash);
     await act(page, 'form[data-action="bid"]');
   }
@@ -106,8 +104,7 @@ try {
   await moveTo(here.rpc, "2026-10-06");
   for (const [page, cash, limit] of [[ann, "30000", "0.607"], [cara, "50000", "0.8"]]) {
     await page.go("/round/1");
-    await page.click("#permit-ask");
-    await reads(page, "good until", "#permit-state");
+    await permit(page, here, 1);
     await page.fill("#bid-cash", cash);
     await page.fill("#bid-limit", limit);
     if (limit === "0.607") await reads(page, "counts as 0.6", "#preview");
@@ -121,8 +118,7 @@ try {
     await connect(page);
     await page.click("#faucet");
     await reads(page, "came", "#status");
-    await page.click("#permit-ask");
-    await reads(page, "good until", "#permit-state");
+    await permit(page, here, 1);
     await page.fill("#bid-cash", "99000");
     await page.fill("#bid-limit", "0.78");
     await act(page, 'form[data-action="bid"]');

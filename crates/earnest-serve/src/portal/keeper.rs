@@ -217,3 +217,21 @@ pub(super) async fn events(State(shared): At) -> Response {
     });
     Sse::new(heads).keep_alive(KeepAlive::new().interval(HEARTBEAT)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_runs_is_no_news_and_one_that_jumps_is() {
+        let seen = Seen { block: 9, time: 1_000, at: Instant::now() };
+        assert!(seen.still_holds(9, 1_001, true));
+        assert!(!seen.still_holds(9, 1_100, true));
+        assert!(!seen.still_holds(9, 900, true));
+        assert!(!seen.still_holds(10, 1_000, true));
+        assert!(seen.still_holds(9, 1_000, false));
+        assert!(!seen.still_holds(9, 1_001, false));
+        let long_ago = Instant::now().checked_sub(TIME).expect("the machine runs for longer");
+        assert!(!Seen { at: long_ago, ..seen }.still_holds(9, 1_000 + TIME.as_secs(), true));
+    }
+}

@@ -396,3 +396,22 @@ pub(super) fn name(shared: &Shared, round: u8) -> String {
     let found = shared.plan.rounds.get(usize::from(round));
     found.map_or_else(String::new, |round| format!("\u{201c}{}\u{201d}", plain(&round.name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bid_is_written_as_it_is_read() {
+        for id in [
+            BidId { round: 0, window: 0, entity: 7 },
+            BidId { round: 7, window: 0, entity: u64::MAX },
+            BidId { round: 2, window: 311, entity: 1 },
+        ] {
+            assert_eq!(read(&show(id)), Some(id));
+        }
+        for text in ["", "1", "1/", "/1", "1/2/3/4", "256/1", "1/-1", "1/1/18446744073709551616"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod any_chain;
 mod clients;
 mod demo;
 mod mistakes;
+mod portal;
 mod tour;
 mod up;
 
