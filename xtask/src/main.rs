@@ -44,7 +44,8 @@ enum Task {
     },
     /// Measure speed.
     Bench {
-        /// What: clearing and allocating a million bids, or bids sent to `earnest up` by many at once.
+        /// What: clearing and allocating a million bids, indexing a million events, or bids sent to `earnest up` by many
+        /// at once.
         #[arg(default_value = "clearing")]
         part: Part,
         /// One JSON object on stdout.
@@ -56,6 +57,7 @@ enum Task {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Part {
     Clearing,
+    Index,
     Up,
 }
 
@@ -70,14 +72,18 @@ fn main() -> Result<()> {
             run(cargo(&test).env("EARNEST_STORIES", stories.to_string()))
         }
         Task::Bench { part: Part::Up, json } => bench_up(json),
-        Task::Bench { part: Part::Clearing, json } => {
-            let mut args = vec!["run", "--quiet", "--release", "-p", "earnest-core", "--example", "clearing"];
-            if json {
-                args.extend(["--", "--json"]);
-            }
-            run(&mut cargo(&args))
-        }
+        Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", json),
+        Task::Bench { part: Part::Index, json } => example("earnest-chain", "index", json),
     }
+}
+
+/// Runs a measurement.
+fn example(package: &str, name: &str, json: bool) -> Result<()> {
+    let mut args = vec!["run", "--quiet", "--release", "-p", package, "--example", name];
+    if json {
+        args.extend(["--", "--json"]);
+    }
+    run(&mut cargo(&args))
 }
 
 fn root() -> &'static Path {
@@ -117,6 +123,35 @@ fn anvil(modules: &Path) -> Result<PathBuf> {
     let binaries = packages.filter_map(|package| Some(package.ok()?.path().join("bin/anvil")));
     let mut native = binaries.filter(|path| std::fs::read(path).is_ok_and(|bytes| !bytes.starts_with(b"#!")));
     native.next().context("npm installed no anvil for this machine")
+}
+
+/// A Chromium, from Debian's packages where there is none.
+fn chromium() -> Result<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let find = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        names
+            .iter()
+            .find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()))
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
+        if !root {
+            command.arg("apt-get");
+        }
+        run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    let install = ["install", "-y", "--no-install-recommends", "chromium"];
+    // Without its lists apt knows no packages at all.
+    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install))).context(
+        "the browser tests need Chromium: install it, so that one of chromium and google-chrome is on the path",
+    )?;
+    find().context("apt installed no chromium")
 }
 
 fn contracts(check: bool) -> Result<()> {
@@ -247,11 +282,14 @@ fn grouped(number: u64) -> String {
 fn test() -> Result<()> {
     let anvil = anvil(&node_modules("contracts")?)?;
     let clients = node_modules("e2e")?;
+    let chromium = chromium()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     contracts(true)?;
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo(&["test", "--release", "--workspace"])
         .env("EARNEST_ANVIL", anvil)
-        .env("EARNEST_E2E", clients))?;
+        .env("EARNEST_E2E", clients)
+        .env("EARNEST_CHROMIUM", chromium)
+        .env("EARNEST_SHOTS", root().join("target/shots")))?;
     gas(false, true, false)
 }
