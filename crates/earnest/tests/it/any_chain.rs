@@ -431,4 +431,7 @@ fn a_raise_with_an_auction_is_delivered_across_a_reorganisation_of_ten_blocks() 
 }
 
 /// Here `earnest audit` reads the chain back and finds no difference.
-fn audit(_folder: &Path) {}
+fn audit(folder: &Path) {
+    let report = said(folder, &["audit", "--storage"]);
+    assert!(report.starts_with("match"), "{report}");
+}
