@@ -42,12 +42,23 @@ enum Task {
         #[arg(default_value_t = 300)]
         stories: u64,
     },
-    /// Measure speed: clearing and allocating a million bids.
+    /// Measure speed.
     Bench {
+        /// What: clearing and allocating a million bids, indexing a million events, or bids sent to `earnest up` by many
+        /// at once.
+        #[arg(default_value = "clearing")]
+        part: Part,
         /// One JSON object on stdout.
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Part {
+    Clearing,
+    Index,
+    Up,
 }
 
 fn main() -> Result<()> {
@@ -60,14 +71,19 @@ fn main() -> Result<()> {
                 ["test", "--release", "-p", "earnest-chain", "--test", "it", "lockstep", "--", "--nocapture"];
             run(cargo(&test).env("EARNEST_STORIES", stories.to_string()))
         }
-        Task::Bench { json } => {
-            let mut args = vec!["run", "--quiet", "--release", "-p", "earnest-core", "--example", "clearing"];
-            if json {
-                args.extend(["--", "--json"]);
-            }
-            run(&mut cargo(&args))
-        }
+        Task::Bench { part: Part::Up, json } => bench_up(json),
+        Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", json),
+        Task::Bench { part: Part::Index, json } => example("earnest-chain", "index", json),
     }
+}
+
+/// Runs a measurement.
+fn example(package: &str, name: &str, json: bool) -> Result<()> {
+    let mut args = vec!["run", "--quiet", "--release", "-p", package, "--example", name];
+    if json {
+        args.extend(["--", "--json"]);
+    }
+    run(&mut cargo(&args))
 }
 
 fn root() -> &'static Path {
@@ -86,16 +102,17 @@ fn run(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { bail!("failed: {shown}") }
 }
 
-/// Node's packages as contracts/package-lock.json has them: solc, OpenZeppelin, anvil.
-fn node_modules() -> Result<PathBuf> {
-    let folder = root().join("contracts");
+/// Node's packages as a folder's package-lock.json has them. `contracts`: solc, OpenZeppelin, anvil; `e2e`: what wallets
+/// and pages are built with.
+fn node_modules(folder: &str) -> Result<PathBuf> {
+    let folder = root().join(folder);
     let installed = folder.join("node_modules/.package-lock.json");
     let age = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if age(&installed) < age(&folder.join("package-lock.json")) {
         // Not `npm ci`: it wants the lock file to have anvil's packages for every platform, and npm only writes this one's.
         let install = ["install", "--no-save", "--no-audit", "--no-fund"];
         run(Command::new("npm").args(install).current_dir(&folder))
-            .context("npm is needed to compile the contracts: install Node.js 20 or later")?;
+            .context("npm is needed for the contracts and for the clients they are tried with: install Node.js 20 or later")?;
     }
     Ok(folder.join("node_modules"))
 }
@@ -108,8 +125,37 @@ fn anvil(modules: &Path) -> Result<PathBuf> {
     native.next().context("npm installed no anvil for this machine")
 }
 
+/// A Chromium, from Debian's packages where there is none.
+fn chromium() -> Result<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let find = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        names
+            .iter()
+            .find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file()))
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
+        if !root {
+            command.arg("apt-get");
+        }
+        run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    let install = ["install", "-y", "--no-install-recommends", "chromium"];
+    // Without its lists apt knows no packages at all.
+    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install))).context(
+        "the browser tests need Chromium: install it, so that one of chromium and google-chrome is on the path",
+    )?;
+    find().context("apt installed no chromium")
+}
+
 fn contracts(check: bool) -> Result<()> {
-    node_modules()?;
+    node_modules("contracts")?;
     let folder = root().join("contracts");
     let fresh = if check { root().join("target/artifacts") } else { folder.join("artifacts") };
     run(Command::new("node").arg("compile.mjs").arg(&fresh).current_dir(&folder))?;
@@ -200,6 +246,32 @@ fn gas(json: bool, check: bool, save: bool) -> Result<()> {
     Ok(())
 }
 
+/// Least durable bids a second that `earnest up` takes on two processors, the senders' work included.
+const BIDS_PER_SEC: f64 = 2_000.0;
+
+fn bench_up(json: bool) -> Result<()> {
+    run(&mut cargo(&["build", "--quiet", "--release", "-p", "earnest"]))?;
+    let example = ["run", "--quiet", "--release", "-p", "earnest-serve", "--example", "load", "--"];
+    let sizes = ["target/release/earnest", "examples/plans/quickstart.toml", "4000", "128", "5"];
+    let output =
+        cargo(&[&example[..], &sizes[..]].concat()).stderr(std::process::Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the load test failed");
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let figures: Value = serde_json::from_str(&text)?;
+    let rate = figures["durable_bids_per_sec"].as_f64().context("a rate")?;
+    if json {
+        print!("{text}");
+    } else {
+        println!("{rate} durable bids a second, median of {}; the bar is {BIDS_PER_SEC}", figures["runs"]);
+    }
+    if rate < BIDS_PER_SEC {
+        bail!("{rate} bids a second is under the bar of {BIDS_PER_SEC}");
+    }
+    Ok(())
+}
+
 /// Thousands set apart by commas.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -208,10 +280,16 @@ fn grouped(number: u64) -> String {
 }
 
 fn test() -> Result<()> {
-    let anvil = anvil(&node_modules()?)?;
+    let anvil = anvil(&node_modules("contracts")?)?;
+    let clients = node_modules("e2e")?;
+    let chromium = chromium()?;
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     contracts(true)?;
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    run(cargo(&["test", "--release", "--workspace"]).env("EARNEST_ANVIL", anvil))?;
+    run(cargo(&["test", "--release", "--workspace"])
+        .env("EARNEST_ANVIL", anvil)
+        .env("EARNEST_E2E", clients)
+        .env("EARNEST_CHROMIUM", chromium)
+        .env("EARNEST_SHOTS", root().join("target/shots")))?;
     gas(false, true, false)
 }

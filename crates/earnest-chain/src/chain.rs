@@ -54,19 +54,27 @@ pub enum ChainError {
     Reorganised,
     /// It was signed and sent, and did not do what it should.
     #[error(transparent)]
-    Send(#[from] SendError),
+    Send(Box<SendError>),
     /// The answer was not what the contract gives.
     #[error("the answer cannot be read: {0}")]
     Answer(#[from] alloy_sol_types::Error),
+}
+
+impl From<SendError> for ChainError {
+    fn from(error: SendError) -> Self {
+        ChainError::Send(Box::new(error))
+    }
 }
 
 impl ChainError {
     /// Name of the contract's error, such as `NotOpen`.
     pub fn name(&self) -> Option<String> {
         match self {
-            ChainError::Reverted(data) | ChainError::Send(SendError::Failed { reason: Some(data), .. }) => {
-                crate::errors::name(data)
-            }
+            ChainError::Reverted(data) => crate::errors::name(data),
+            ChainError::Send(error) => match &**error {
+                SendError::Failed { reason: Some(data), .. } => crate::errors::name(data),
+                _ => None,
+            },
             _ => None,
         }
     }

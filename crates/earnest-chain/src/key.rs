@@ -1,5 +1,6 @@
 //! A signing key, from a file, an environment variable or a seed; never from a command's arguments.
 
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_primitives::{Address, B256, Bytes, Signature, keccak256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
@@ -34,6 +35,12 @@ impl Key {
     /// Its account.
     pub fn address(&self) -> Address {
         self.0.address()
+    }
+
+    /// Signs a transaction.
+    pub fn sign_transaction(&self, transaction: TxEip1559) -> TxEnvelope {
+        let signature = self.0.sign_hash_sync(&transaction.signature_hash()).expect("a local key signs");
+        TxEnvelope::from(transaction.into_signed(signature))
     }
 
     /// Signs a digest: 65 bytes, low s.

@@ -1,6 +1,7 @@
 //! The network: the embedded chain's JSON-RPC, the portal where backers buy, and the attester's service. Everything here
 //! listens; what it knows and decides comes from the crates to its left.
 
+pub mod attester;
 pub mod guard;
 pub mod portal;
 pub mod rpc;

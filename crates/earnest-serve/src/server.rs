@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -67,7 +67,7 @@ pub async fn serve_within(
     // The guard is outermost: nothing else sees a request that it refuses.
     let app = app
         .layer(DefaultBodyLimit::max(limits.body))
-        .layer(from_fn_with_state(limits.request, in_time))
+        .layer(from_fn_with_state(limits, within))
         .layer(from_fn_with_state(Arc::new(guard), guarded));
     let permits = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopped) = watch::channel(false);
@@ -133,8 +133,13 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
     response
 }
 
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    match timeout(limit, next.run(request)).await {
+async fn within(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    // What says that it is too large is not waited for; what says nothing is cut off where it gets too large.
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > limits.body) {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n").into_response();
+    }
+    match timeout(limits.request, next.run(request)).await {
         Ok(response) => response,
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
     }

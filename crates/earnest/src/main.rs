@@ -1,5 +1,6 @@
 //! The command line of Earnest. Data goes to stdout, words to stderr; `--json` everywhere.
 
+mod attester;
 mod audit;
 mod check;
 mod crowd;
@@ -36,6 +37,7 @@ enum Command {
     Deploy(deploy::Deploy),
     #[command(subcommand)]
     Permit(permit::Permit),
+    Attester(attester::Attester),
     #[command(subcommand)]
     Offering(offering::Offering),
     #[command(subcommand)]
@@ -56,6 +58,7 @@ fn main() -> std::process::ExitCode {
         Command::Demo(demo) => demo.run(),
         Command::Deploy(deploy) => deploy.run(),
         Command::Permit(permit) => permit.run(),
+        Command::Attester(attester) => attester.run(),
         Command::Offering(offering) => offering.run(),
         Command::Position(position) => position.run(),
         Command::Treasury(treasury) => treasury.run(),

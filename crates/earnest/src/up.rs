@@ -13,6 +13,10 @@ use earnest_chain::node::Node;
 use earnest_chain::rpc::Rpc;
 use earnest_core::money::Cash;
 use earnest_core::plan::Plan;
+use earnest_serve::attester::chain::ChainThread;
+use earnest_serve::attester::rules::Rules;
+use earnest_serve::attester::sign_in::Origin;
+use earnest_serve::attester::{self, Attester, Settings};
 use earnest_serve::guard::Guard;
 use earnest_serve::portal::{self, Faucet, Portal};
 use earnest_serve::{rpc, server};
@@ -22,6 +26,8 @@ use crate::deploy::{Work, parties};
 use crate::plan_file;
 use crate::session::{Place, URL_FILE, Where, dev_key, open_node};
 
+/// Rules of an attester that approves everyone.
+const OPEN_RULES: &str = include_str!("../../../examples/attester/open.toml");
 /// What the portal's faucet gives at a time.
 const FAUCET: Cash = Cash::from_units(100_000_000_000);
 
@@ -38,6 +44,9 @@ pub struct Up {
     /// Another host name under which the server is reached, or whose pages may use it.
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
+    /// Whom the attester approves: a file such as examples/attester/sample.toml. Without it, everyone.
+    #[arg(long)]
+    rules: Option<PathBuf>,
 }
 
 impl Up {
@@ -148,6 +157,38 @@ impl Up {
         })
     }
 
+    /// Purchase permits for whoever the rules approve, with the attester's development key; none where the plan names
+    /// other attesters.
+    fn attester(
+        &self,
+        folder: &Path,
+        portal: &Portal,
+        node: Arc<Node>,
+        port: u16,
+    ) -> Result<Option<Attester>> {
+        let (plan, record) = (portal.plan.clone(), portal.record.clone());
+        let key = dev_key("attester");
+        if self.rules.is_none() && !record.attesters.contains(&key.address()) {
+            return Ok(None);
+        }
+        let (name, text) = match &self.rules {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?;
+                (file.display().to_string(), text)
+            }
+            None => ("the built-in rules".into(), OPEN_RULES.into()),
+        };
+        let rules = Rules::read(&name, &text, &plan, record.chain_id, |name| std::env::var(name).ok())?;
+        let ours = ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{port}"));
+        let named = self.hosts.iter().map(|host| format!("https://{host}"));
+        let origins = ours.into_iter().chain(named).map(|origin| Origin::parse(&origin));
+        let origins = origins.collect::<Result<Vec<_>, _>>().map_err(anyhow::Error::msg)?;
+        let settings = Settings { plan, record, keys: vec![key], rules, origins };
+        let chain = ChainThread::start(move || Ok(Chain::Node(node)))?;
+        Ok(Some(Attester::open(settings, chain, &folder.join("attester.jsonl"))?))
+    }
+
     async fn serve(&self, folder: &Path, node: Option<Arc<Node>>, elsewhere: Option<String>) -> Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await;
         let listener = listener.with_context(|| {
@@ -156,7 +197,16 @@ impl Up {
         let port = listener.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}/");
 
-        let pages = portal::router(self.portal(folder, node.clone(), elsewhere.clone())?);
+        let mut portal = self.portal(folder, node.clone(), elsewhere.clone())?;
+        let attester = match &node {
+            Some(node) => self.attester(folder, &portal, node.clone(), port)?,
+            None => None,
+        };
+        portal.attester = attester.is_some();
+        let mut pages = portal::router(portal);
+        if let Some(attester) = attester {
+            pages = pages.nest("/attester", attester::router(attester));
+        }
         let app = match &node {
             Some(node) => rpc::router(node.clone(), pages),
             None => pages,

@@ -5,7 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, keccak256};
 use earnest_core::plan::Time;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -34,8 +34,18 @@ pub(super) struct Head {
 pub(super) enum Line {
     /// What went into a block, and the hash that must come out again.
     Block { number: u64, time: Time, transactions: Vec<Bytes>, senders: Vec<Address>, hash: B256 },
-    /// What is added to this machine's clock from here on.
-    Clock { offset: i64 },
+    /// What is added to this machine's clock from here on; no block's hash says whether it is right.
+    Clock { offset: i64, check: B256 },
+}
+
+impl Line {
+    pub(super) fn clock(offset: i64) -> Self {
+        Line::Clock { offset, check: Self::clock_check(offset) }
+    }
+
+    pub(super) fn clock_check(offset: i64) -> B256 {
+        keccak256(format!("clock {offset}"))
+    }
 }
 
 /// Why a chain's file cannot be used.
@@ -70,9 +80,13 @@ pub(super) struct Journal {
     broken: Option<String>,
 }
 
-/// What revm this is, for information.
-fn revm_version() -> String {
-    "43".into()
+/// For information: what else a chain depends on is its hashes.
+const REVM: &str = "43";
+
+/// A line that was cut off ends early. One that goes on lost its newline, and that line was acknowledged.
+fn goes_on_after_its_end(line: &[u8]) -> bool {
+    let mut lines = serde_json::Deserializer::from_slice(line).into_iter::<Line>();
+    matches!(lines.next(), Some(Ok(_))) && lines.byte_offset() < line.len()
 }
 
 impl Journal {
@@ -116,7 +130,7 @@ impl Journal {
             };
             match parsed {
                 // Cut off, though the newline got to the disk before what is in front of it.
-                Err(_) if last && !first => break,
+                Err(_) if last && !first && !goes_on_after_its_end(line) => break,
                 Err(what) => return Err(journal.wrong(number, what)),
                 Ok(parsed) => {
                     let head = head.as_ref().expect("read");
@@ -129,6 +143,9 @@ impl Journal {
             journal.length += end as u64 + 1;
             rest = &rest[end + 1..];
         }
+        if goes_on_after_its_end(rest) {
+            return Err(journal.wrong(number + 1, "two lines in one".into()));
+        }
         if journal.length < bytes.len() as u64 {
             journal.cut().map_err(failed)?;
         }
@@ -139,11 +156,11 @@ impl Journal {
                 chain_id,
                 spec: format!("{SPEC:?}"),
                 genesis_time,
-                revm: revm_version(),
+                revm: REVM.into(),
             };
             let text = serde_json::to_string(&head).expect("plain data") + "\n";
             journal
-                .write(text, &Line::Clock { offset })
+                .write(text, &Line::clock(offset))
                 .map_err(|error| failed(std::io::Error::other(error)))?;
             // The name is as durable as what is in it.
             if let Some(folder) = path.parent() {
@@ -151,7 +168,7 @@ impl Journal {
                 File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
             }
             let wrong = |what| journal.wrong(1, what);
-            take(&head, None).and_then(|()| take(&head, Some(Line::Clock { offset }))).map_err(wrong)?;
+            take(&head, None).and_then(|()| take(&head, Some(Line::clock(offset)))).map_err(wrong)?;
         }
         Ok(journal)
     }

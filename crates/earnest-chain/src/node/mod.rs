@@ -17,11 +17,10 @@ use std::sync::{Arc, Condvar, Mutex, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
 use alloy_consensus::transaction::Recovered;
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+use alloy_consensus::{TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy_rpc_types_eth::{Filter, Log};
-use alloy_signer::SignerSync;
 use earnest_core::plan::Time;
 use revm::DatabaseRef;
 use tokio::sync::{broadcast, oneshot};
@@ -124,8 +123,7 @@ impl Node {
                         clock.set(clock.offset_to(head.genesis_time));
                         *ledger = Some(Ledger::new(chain_id, head.genesis_time));
                     }
-                    (Some(Line::Clock { offset }), _) => clock.set(offset),
-                    (Some(line), Some(ledger)) => replay(ledger, chain_id, line)?,
+                    (Some(line), Some(ledger)) => replay(ledger, &clock, chain_id, line)?,
                     (Some(_), None) => unreachable!("the head is first"),
                 }
                 Ok(())
@@ -292,10 +290,7 @@ impl Node {
                 input,
                 ..TxEip1559::default()
             };
-            let signature = key.0.sign_hash_sync(&transaction.signature_hash());
-            let signature = signature.map_err(|error| ChainError::Node(error.to_string()))?;
-            let envelope = TxEnvelope::from(transaction.into_signed(signature));
-            self.submit_read(Recovered::new_unchecked(envelope, from))?
+            self.submit_read(Recovered::new_unchecked(key.sign_transaction(transaction), from))?
         };
         let (number, index) = receiver.blocking_recv().map_err(|_| Refused::Stopping)??;
         let block = self.block(number).ok_or_else(|| ChainError::Node(format!("block {number} is gone")))?;
@@ -372,9 +367,18 @@ impl Drop for Node {
     }
 }
 
-/// Runs a block of the journal again.
-fn replay(ledger: &mut Ledger, chain_id: u64, line: Line) -> Result<(), String> {
-    let Line::Block { number, time, transactions, senders, hash } = line else { return Ok(()) };
+/// Does what a line of the journal says again.
+fn replay(ledger: &mut Ledger, clock: &Clock, chain_id: u64, line: Line) -> Result<(), String> {
+    let (number, time, transactions, senders, hash) = match line {
+        Line::Clock { offset, check } if check == Line::clock_check(offset) => {
+            clock.set(offset);
+            return Ok(());
+        }
+        Line::Clock { offset, check } => return Err(format!("clock offset {offset} does not fit {check}")),
+        Line::Block { number, time, transactions, senders, hash } => {
+            (number, time, transactions, senders, hash)
+        }
+    };
     let head = &ledger.head().header;
     if number != head.number + 1 || time < head.timestamp {
         return Err(format!(

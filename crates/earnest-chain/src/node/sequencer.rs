@@ -89,7 +89,7 @@ fn set_clock(shared: &Shared, journal: &mut Journal, to: Time, exactly: bool) ->
         return Err(Refused::Past { asked: to, now });
     }
     let offset = shared.clock.offset_to(to);
-    journal.append(&Line::Clock { offset }).map_err(Refused::NotWritten)?;
+    journal.append(&Line::clock(offset)).map_err(Refused::NotWritten)?;
     shared.clock.set(offset);
     if exactly {
         shared.inbox.lock().expect("no panic holds it").exactly = Some(to);

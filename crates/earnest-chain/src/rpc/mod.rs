@@ -88,6 +88,19 @@ fn is_passing(error: &TransportError) -> bool {
     }
 }
 
+/// Nothing listens there.
+fn is_refused(error: &TransportError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// One answer, within bounds.
 async fn within<T>(answer: impl Future<Output = Result<T, TransportError>>) -> Result<T, TransportError> {
     let late = || TransportErrorKind::custom_str(&format!("no answer within {} s", ANSWER.as_secs()));
@@ -110,12 +123,21 @@ impl Rpc {
         let parsed =
             url.parse().map_err(|error| ChainError::Node(format!("{url:?} is not a URL: {error}")))?;
         let provider = ProviderBuilder::default().connect_http(parsed);
-        let chain_id = runtime.block_on(within(async { provider.get_chain_id().await }));
-        let chain_id = chain_id.map_err(|error| {
-            ChainError::Node(format!("{error}\n  hint: {url} must be the JSON-RPC of a node that is running"))
-        })?;
         let runtime = Arc::new(Background(Some(runtime)));
-        Ok(Rpc { provider, runtime, chain_id, sending, senders: Arc::default() })
+        let mut rpc = Rpc { provider, runtime, chain_id: 0, sending, senders: Arc::default() };
+        let unknown = |error: String| {
+            ChainError::Node(format!("{error}\n  hint: {url} must be the JSON-RPC of a node that is running"))
+        };
+        // Nobody waits for a node where none listens; that it stops while it is needed is another matter.
+        let first = rpc.wait(within(async { rpc.provider.get_chain_id().await }));
+        rpc.chain_id = match first {
+            Ok(id) => id,
+            Err(error) if is_refused(&error) => return Err(unknown(error.to_string())),
+            Err(_) => {
+                rpc.ask(async |node| node.get_chain_id().await).map_err(|error| unknown(error.to_string()))?
+            }
+        };
+        Ok(rpc)
     }
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {

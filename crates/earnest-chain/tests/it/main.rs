@@ -8,6 +8,7 @@ mod hostile_cash;
 mod kept;
 mod lockstep;
 mod lost_keys;
+mod node;
 mod story;
 mod treasury;
 mod vault;

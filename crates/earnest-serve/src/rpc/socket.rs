@@ -28,7 +28,7 @@ const SUBSCRIPTIONS: usize = 100;
 const PING: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(90);
 /// How long one message may take to be sent.
-const SEND: Duration = Duration::from_secs(10);
+const SEND: Duration = Duration::from_secs(5);
 
 enum Subscription {
     Heads,
@@ -67,7 +67,7 @@ pub(super) async fn serve(rpc: Arc<Rpc>, socket: WebSocket) {
                         Message::Close(_) => return,
                         Message::Ping(_) | Message::Pong(_) => continue,
                     };
-                    match subscriptions.serve(&body, &mut heads) {
+                    match subscriptions.serve(&body, &mut heads).await {
                         Ok(true) => continue,
                         Ok(false) => {}
                         Err(Gone) => return,
@@ -85,7 +85,7 @@ pub(super) async fn serve(rpc: Arc<Rpc>, socket: WebSocket) {
                 block = heads.recv(), if !subscriptions.all.is_empty() => {
                     // One that fell behind by so many blocks would miss some, and must know.
                     let Ok(block) = block else { return };
-                    if subscriptions.tell(&block).is_err() {
+                    if subscriptions.tell(&block).await.is_err() {
                         return;
                     }
                 }
@@ -112,7 +112,7 @@ struct Subscriptions {
 
 impl Subscriptions {
     /// Answers what only a socket can be asked; false: it is something else.
-    fn serve(&mut self, body: &[u8], heads: &mut Receiver<Arc<Block>>) -> Result<bool, Gone> {
+    async fn serve(&mut self, body: &[u8], heads: &mut Receiver<Arc<Block>>) -> Result<bool, Gone> {
         let asks = |name: &str| body.windows(name.len()).any(|part| part == name.as_bytes());
         if !asks("eth_subscribe") && !asks("eth_unsubscribe") {
             return Ok(false);
@@ -125,10 +125,11 @@ impl Subscriptions {
             _ => return Ok(false),
         };
         if let Some(id) = id {
-            self.send(&match outcome {
+            let answer = match outcome {
                 Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
                 Err(failure) => failed(id, failure),
-            })?;
+            };
+            self.send(&answer).await?;
         }
         Ok(true)
     }
@@ -163,25 +164,26 @@ impl Subscriptions {
         Ok(json!(self.all.remove(&id.to()).is_some()))
     }
 
-    fn tell(&self, block: &Block) -> Result<(), Gone> {
+    async fn tell(&self, block: &Block) -> Result<(), Gone> {
         for (id, subscription) in &self.all {
-            let notify = |result: Value| {
-                let params = json!({"subscription": U64::from(*id), "result": result});
-                self.send(&json!({"jsonrpc": "2.0", "method": "eth_subscription", "params": params}))
-            };
-            match subscription {
-                Subscription::Heads => notify(json!(block.shown(false).header))?,
+            let results: Vec<Value> = match subscription {
+                Subscription::Heads => vec![json!(block.shown(false).header)],
                 Subscription::Logs(filter) => {
                     let mut logs = Vec::new();
                     block.logs(filter, &mut logs);
-                    logs.into_iter().try_for_each(|log| notify(json!(log)))?;
+                    logs.iter().map(|log| json!(log)).collect()
                 }
+            };
+            for result in results {
+                let params = json!({"subscription": U64::from(*id), "result": result});
+                self.send(&json!({"jsonrpc": "2.0", "method": "eth_subscription", "params": params})).await?;
             }
         }
         Ok(())
     }
 
-    fn send(&self, message: &Value) -> Result<(), Gone> {
-        self.queue.try_send(Message::Text(message.to_string().into())).map_err(|_| Gone)
+    /// Waits for room in the queue. Meanwhile blocks pass by; whoever misses one is let go.
+    async fn send(&self, message: &Value) -> Result<(), Gone> {
+        self.queue.send(Message::Text(message.to_string().into())).await.map_err(|_| Gone)
     }
 }

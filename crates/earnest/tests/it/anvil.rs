@@ -2,6 +2,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::{earnest, folder, said};
 
 /// A real node, stopped with the test.
@@ -26,23 +28,26 @@ impl Anvil {
     }
 }
 
-/// Asks a node without any library between.
-pub(crate) fn ask(url: &str, method: &str, params: serde_json::Value) -> serde_json::Value {
+/// Asks over HTTP without any library between.
+pub(crate) fn post(url: &str, path: &str, body: &Value) -> Value {
     let address = url.trim_start_matches("http://");
-    let body =
-        serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-    let mut stream = TcpStream::connect(address).expect("the node is there");
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(address).expect("it is there");
     write!(
         stream,
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
     .expect("it listens");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
-    let start = answer.find('{').expect("JSON");
-    let end = answer.rfind('}').expect("JSON") + 1;
-    let answer: serde_json::Value = serde_json::from_str(&answer[start..end]).expect("JSON");
+    let (start, end) = (answer.find('{').expect("JSON"), answer.rfind('}').expect("JSON") + 1);
+    serde_json::from_str(&answer[start..end]).expect("JSON")
+}
+
+/// Asks a node.
+pub(crate) fn ask(url: &str, method: &str, params: Value) -> Value {
+    let answer = post(url, "/", &json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }));
     assert!(answer.get("error").is_none(), "{method}: {answer}");
     answer["result"].clone()
 }
@@ -55,7 +60,21 @@ impl Drop for Anvil {
 }
 
 /// anvil's first account, which has ether.
-const RICH: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+pub(crate) const RICH: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+pub(crate) const RICH_ADDRESS: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+
+/// A plan in which one key plays nearly every part: on a real node whoever sends needs ether.
+pub(crate) fn rich_plan(folder: &std::path::Path) {
+    let plan = std::fs::read_to_string(folder.join("examples/plans/quickstart.toml")).expect("the plan");
+    let certifier = earnest_chain::key::Key::from_words("earnest dev certifier").address();
+    let roles = format!(
+        "[roles]\nissuer = \"{RICH_ADDRESS}\"\nattesters = [\"{RICH_ADDRESS}\"]\ncertifier = \"{certifier}\"\n\n[service]"
+    );
+    let plan = plan.replace("[service]", &roles);
+    let plan = plan.replace("soft_cap = \"100_000 cash\"", "soft_cap = \"1 cash\"");
+    std::fs::write(folder.join("plan.toml"), plan).expect("a plan");
+}
 
 #[test]
 fn the_same_commands_work_on_a_real_node() {
@@ -66,21 +85,9 @@ fn the_same_commands_work_on_a_real_node() {
     let anvil = Anvil::start(&binary, &[]);
     let folder = folder("anvil");
     std::fs::write(folder.join("key"), RICH).expect("a file");
-    // One key plays every part here: on a real node whoever sends needs ether.
-    let rich: alloy_primitives::Address =
-        "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".parse().expect("an address");
+    let rich = RICH_ADDRESS;
     let key = ["--key-file", "key"];
-    let plan = std::fs::read_to_string(folder.join("examples/plans/quickstart.toml")).expect("the plan");
-    let certifier = earnest_chain::key::Key::from_words("earnest dev certifier").address();
-    let plan = plan.replace(
-        "[service]",
-        &format!(
-            "[roles]\nissuer = \"{rich}\"\nattesters = [\"{rich}\"]\ncertifier = \"{certifier}\"\n\n[service]"
-        ),
-    );
-    let plan = plan.replace("soft_cap = \"100_000 cash\"", "soft_cap = \"1 cash\"");
-    std::fs::write(folder.join("plan.toml"), plan).expect("a plan");
-
+    rich_plan(&folder);
     said(&folder, &[&["deploy", "plan.toml", "--rpc", &anvil.1], &key[..]].concat());
     said(&folder, &["clock", "--forward", "30 hours"]);
     let wallet = rich.to_string();
@@ -101,7 +108,7 @@ fn the_same_commands_work_on_a_real_node() {
         said(&folder, &[args, &key[..]].concat());
     }
     let shown = said(&folder, &["position", "show", "0/1", "--json"]);
-    let position: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    let position: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!((&position["credits"], &position["paid"]), (&"10000".into(), &"5000".into()));
     assert!(said(&folder, &["treasury", "show"]).contains("5000"));
     assert!(said(&folder, &["status"]).contains("Cleared"));

@@ -1,22 +1,23 @@
 //! A real node that does what real nodes do: blocks that take their time, transactions that nobody includes, blocks
 //! that are taken back, two processes with one key, a process that is killed.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use earnest_chain::key::Key;
 use serde_json::{Value, json};
 
-use crate::anvil::{Anvil, ask};
+use crate::anvil::{Anvil, ask, post};
 use crate::{folder, root};
 
 /// A node that mines when the test says so, or every fifth of a second while `mining`.
 struct Node {
     anvil: Anvil,
-    mining: Arc<AtomicBool>,
+    mining: Arc<Mutex<bool>>,
     folder: PathBuf,
 }
 
@@ -34,13 +35,16 @@ impl Node {
         for name in ["deployer", "issuer", "attester", "certifier", "alice", "bob", "carol"] {
             ask(&anvil.1, "anvil_setBalance", json!([address(name), "0x8ac7230489e80000"]));
         }
-        let mining = Arc::new(AtomicBool::new(false));
+        let mining = Arc::new(Mutex::new(false));
         let (url, on) = (anvil.1.clone(), Arc::downgrade(&mining));
         std::thread::spawn(move || {
             while let Some(on) = on.upgrade() {
-                if on.load(Ordering::Relaxed) {
+                // Held while a block is made, so that whoever switches it off knows that the last one is done.
+                let mines = on.lock().expect("no panic holds it");
+                if *mines {
                     ask(&url, "anvil_mine", json!([1]));
                 }
+                drop(mines);
                 drop(on);
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -62,9 +66,7 @@ impl Node {
     }
 
     fn set_mining(&self, on: bool) {
-        self.mining.store(on, Ordering::Relaxed);
-        // The block that was being mined is done.
-        std::thread::sleep(Duration::from_millis(300));
+        *self.mining.lock().expect("no panic holds it") = on;
     }
 
     /// `EARNEST_RPC` is only read by `deploy`.
@@ -254,6 +256,114 @@ impl Node {
         self.set_mining(false);
         said
     }
+}
+
+/// A way to the node on which every third request goes wrong: told to come back, lost on the way there, or its answer
+/// lost on the way back.
+fn bad_way(node: &Node) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let to = node.anvil.1.clone();
+    std::thread::spawn(move || {
+        let mut count = 0;
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = text.trim().parse().expect("a number");
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            if reader.read_exact(&mut body).is_err() {
+                continue;
+            }
+            count += 1;
+            if count % 9 == 3 {
+                continue;
+            }
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            let (status, answer) = match count % 9 {
+                6 => ("429 Too Many Requests", json!({})),
+                _ => ("200 OK", post(&to, "/", &body)),
+            };
+            if count % 9 == 0 {
+                continue;
+            }
+            let answer = answer.to_string();
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}",
+                answer.len()
+            );
+            let _ = write!(reader.into_inner(), "{head}\r\nConnection: close\r\n\r\n{answer}");
+        }
+    });
+    url
+}
+
+#[test]
+fn on_a_bad_way_to_the_node_everything_arrives_once() {
+    let Some(node) = Node::start("bad-way") else { return };
+    node.set_mining(true);
+    let url = bad_way(&node);
+    node.said(&[&DEPLOY[..], &["--rpc", &url]].concat());
+    let steps = node.nonce("deployer", "latest");
+    assert_eq!(steps, 6);
+    for _ in 0..6 {
+        node.said(&["faucet", "alice", "1 cash", "--as", "deployer"]);
+    }
+    assert_eq!(node.nonce("deployer", "latest"), steps + 6);
+}
+
+/// A service that runs as long as this lives.
+struct Served(Child, String);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Node {
+    fn serve_permits(&self) -> Served {
+        let rules = root().join("examples/attester/open.toml").display().to_string();
+        let args = ["attester", "--rules", &rules, "--as", "attester", "--listen", "127.0.0.1:0"];
+        let mut child = self.start_running(&args, &[]);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        Served(child, line.trim().to_string())
+    }
+}
+
+#[test]
+fn a_wallet_gets_its_permit_over_http_and_bids_with_it() {
+    let Some(node) = Node::start("attester") else { return };
+    node.set_mining(true);
+    node.said(&DEPLOY);
+    let served = node.serve_permits();
+    let alice = Key::from_words("earnest dev alice");
+    let challenge = post(&served.1, "/challenge", &json!({ "wallet": alice.address() }));
+    let message = challenge["message"].as_str().expect("a message");
+    let signature = alice.sign(alloy_primitives::eip191_hash_message(message));
+    let question =
+        json!({ "wallet": alice.address(), "round": "early", "message": message, "signature": signature });
+    let permit = post(&served.1, "/permit", &question);
+    std::fs::write(node.folder.join("permit"), permit.to_string()).expect("a file");
+    assert_eq!(post(&served.1, "/permit", &question)["code"], "replayed");
+    node.said(&["clock", "--forward", "1 day"]);
+    node.said(&["faucet", "alice", "500 cash", "--as", "deployer"]);
+    node.said(&["offering", "bid", "--permit", "permit", "--cash", "500 cash", "--as", "alice"]);
+
+    let log = ["attester", "verify-log", ".earnest/attester.jsonl"];
+    assert!(node.said(&log).starts_with("2 lines fit together: 1 permits, 0 refusals"));
+    drop(served);
+    let file = node.folder.join(".earnest/attester.jsonl");
+    let text = std::fs::read_to_string(&file).expect("the log");
+    std::fs::write(&file, text.replacen("31337", "31338", 1)).expect("changed");
+    let said = node.refused(&log, &[]);
+    assert!(said.contains("attester.jsonl:2: it does not carry the hash"), "{said}");
 }
 
 fn sign(node: &Node, name: &str, entity: &str) {

@@ -2,10 +2,12 @@
 
 mod anvil;
 mod any_chain;
+mod clients;
 mod demo;
 mod mistakes;
 mod portal;
 mod tour;
+mod up;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
