@@ -112,14 +112,14 @@ try {
     await reads(page, "came", "#status");
     await act(page, 'form[data-action="bid"]', ["Limit"]);
   }
-  const many = await Promise.all([..."efgh"].map((letter) => open(browser, here, `buyer ${letter}`)));
+  const many = await Promise.all([..."efghijk"].map((letter) => open(browser, here, `buyer ${letter}`)));
   for (const page of many) {
     await page.go("/round/1");
     await connect(page);
     await page.click("#faucet");
     await reads(page, "came", "#status");
     await permit(page, here, 1);
-    await page.fill("#bid-cash", "99000");
+    await page.fill("#bid-cash", "50000");
     await page.fill("#bid-limit", "0.78");
     await act(page, 'form[data-action="bid"]');
     await page.context().close();

@@ -11,7 +11,7 @@ import { eventually } from "./check.mjs";
 import { call, moveTo, stage } from "./stage.mjs";
 
 const BIDS = Number(process.env.BIDS ?? 10_000);
-const BATCH = 250;
+const BATCH = 60;
 const here = await stage("book");
 const record = await (await fetch(`${here.url}/deployment.json`)).json();
 const { offering, cash } = record.contracts;
@@ -22,6 +22,7 @@ const coin = parseAbi(["function mint(address,uint256)", "function approve(addre
 const types = { PurchasePermit: abi.find(({ name }) => name === "bid").inputs.find(({ name }) => name === "permit").components.map(({ name, type }) => ({ name, type })) };
 const domain = { name: "Earnest Offering", version: "1", chainId: 31337, verifyingContract: offering };
 const rich = record.deployer;
+let minted;
 
 async function batch(asks) {
   const answers = await (await fetch(here.rpc, {
@@ -42,12 +43,13 @@ async function bid(entity) {
   };
   const signature = await attester.signTypedData({ domain, types, primaryType: "PurchasePermit", message: permit });
   const tick = BigInt(Math.floor((entity * 104729) % 2000 * ((entity % 7) + 1) / 7));
-  const send = (from, to, data) => ["eth_sendTransaction", [{ from, to, data, gas: "0x100000", gasPrice: "0x0" }]];
+  // A batch is answered in no order: nonces say which comes first.
+  const send = (from, nonce, to, data) => ["eth_sendTransaction", [{ from, nonce: `0x${nonce.toString(16)}`, to, data, gas: "0x60000", gasPrice: "0x0" }]];
+  await call(here.rpc, "anvil_impersonateAccount", [wallet]);
   return [
-    ["anvil_impersonateAccount", [wallet]],
-    send(rich, cash, encodeFunctionData({ abi: coin, functionName: "mint", args: [wallet, amount] })),
-    send(wallet, cash, encodeFunctionData({ abi: coin, functionName: "approve", args: [offering, amount] })),
-    send(wallet, offering, encodeFunctionData({ abi, functionName: "bid", args: [amount, tick, 0n, permit, signature] })),
+    send(rich, minted++, cash, encodeFunctionData({ abi: coin, functionName: "mint", args: [wallet, amount] })),
+    send(wallet, 0, cash, encodeFunctionData({ abi: coin, functionName: "approve", args: [offering, amount] })),
+    send(wallet, 1, offering, encodeFunctionData({ abi, functionName: "bid", args: [amount, tick, 0n, permit, signature] })),
   ];
 }
 
@@ -57,17 +59,17 @@ try {
   await call(here.rpc, "anvil_setNextBlockBaseFeePerGas", ["0x0"]);
   await call(here.rpc, "anvil_impersonateAccount", [rich]);
   await call(here.rpc, "evm_setAutomine", [false]);
+  minted = hexToNumber(await call(here.rpc, "eth_getTransactionCount", [rich, "latest"]));
   for (let from = 1; from <= BIDS; from += BATCH) {
     const many = await Promise.all(Array.from({ length: Math.min(BATCH, BIDS - from + 1) }, (_, i) => bid(from + i)));
-    await batch(many.flat());
-    for (let mined = 0; mined < 20; mined += 1) {
+    // Cash first, in a block of its own: within a block nothing says what comes first.
+    for (const asks of [many.flatMap(([mint, approve]) => [mint, approve]), many.map(([, , bid]) => bid)]) {
+      await batch(asks);
       await call(here.rpc, "anvil_setNextBlockBaseFeePerGas", ["0x0"]);
-      await call(here.rpc, "evm_mine");
-      const { pending, queued } = await call(here.rpc, "txpool_status");
-      if (hexToNumber(pending) + hexToNumber(queued) === 0) break;
+      await call(here.rpc, "anvil_mine", ["0x2"]);
     }
   }
-  await eventually("the portal has read all bids", async () => (await (await fetch(`${here.url}/round/1`)).text()).includes(`<dd>${BIDS.toLocaleString("en-US")}</dd>`), 300_000);
+  await eventually("the portal has read all bids", async () => (await (await fetch(`${here.url}/round/1`)).text()).includes(`<dd>${BIDS.toLocaleString("en-US")}</dd>`), Number(process.env.PATIENCE ?? 300_000));
 
   const paths = ["/", "/round/0", "/round/1", "/positions?wallet=0x000000000000000000000000abcdef0000000001", "/treasury", "/activity", "/audit", "/risks", "/plain-words"];
   const page = await (await browser.newContext()).newPage();

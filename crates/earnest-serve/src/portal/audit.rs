@@ -48,12 +48,12 @@ fn repeat(shared: &Shared) -> String {
     let record = &shared.record;
     let mut html = heading(2, "repeat-heading", "Do it yourself");
     html += &paragraph(
-        "Two files are all that is needed: they say what was agreed and where it is. Put them into a folder and let your own \
+        "Two files are all that is needed: they say what was agreed and where it is. Let your own \
          program read the chain through a node that you trust.",
     );
     html += "<ul>\n<li><a href=\"/plan.toml\" download>plan.toml</a>: the plan</li>\n\
              <li><a href=\"/deployment.json\" download>deployment.json</a>: addresses and parties</li>\n</ul>\n\
-             <pre tabindex=\"0\"><code>earnest audit --state FOLDER --rpc URL</code></pre>\n";
+             <pre tabindex=\"0\"><code>earnest audit plan.toml --deployment deployment.json --rpc URL</code></pre>\n";
     html += &heading(2, "addresses", "Addresses");
     let code = |address: &dyn std::fmt::Display| format!("<code>{address}</code>");
     let attesters: Vec<String> = record.attesters.iter().map(|attester| code(attester)).collect();

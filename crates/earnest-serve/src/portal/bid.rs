@@ -120,11 +120,10 @@ fn order(shared: &Shared, ask: &Ask) -> Result<Order, Problem> {
             let tick = (above / auction.tick.units().max(1)).min(u64::from(auction.ticks) - 1);
             let tick = u16::try_from(tick).unwrap_or(u16::MAX);
             let limit = auction.price(tick).unwrap_or(auction.floor_price);
-            let note = (limit != typed).then(|| {
-                format!(
-                    "Limits go in steps: yours counts as {}, never above what you typed.",
-                    shared.coins.price(limit)
-                )
+            let counts = shared.coins.price(limit);
+            let note = (limit != typed).then(|| match tick + 1 == auction.ticks {
+                true => format!("The highest limit of this round is {counts}: yours counts as that."),
+                false => format!("Limits go in steps: yours counts as {counts}, never above what you typed."),
             });
             (tick, Some(limit), note)
         }

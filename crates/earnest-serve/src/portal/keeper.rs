@@ -58,7 +58,7 @@ pub(super) struct View {
     /// Its clock runs between blocks.
     pub(super) clock_runs: bool,
     /// Counts what was published; browsers compare it.
-    version: u64,
+    pub(super) version: u64,
 }
 
 impl View {

@@ -61,7 +61,7 @@ async function refresh() {
 
 let chainNow = Number(document.body.dataset.now);
 let heardAt = performance.now();
-let version;
+let version = Number(document.body.dataset.version);
 let stream;
 
 function listen() {

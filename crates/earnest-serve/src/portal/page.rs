@@ -88,6 +88,7 @@ fn data(shared: &Shared, view: &View) -> String {
         ("attester", if shared.attester { "yes" } else { "" }.to_owned()),
         ("cash", plain(&shared.plan.cash.symbol)),
         ("now", view.now.to_string()),
+        ("version", view.version.to_string()),
         ("clock", if view.clock_runs { "runs" } else { "still" }.to_owned()),
     ];
     rows.iter().map(|(name, value)| format!(" data-{name}=\"{}\"", escape(value))).collect()
