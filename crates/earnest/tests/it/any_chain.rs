@@ -12,7 +12,7 @@ use earnest_chain::key::Key;
 use serde_json::{Value, json};
 
 use crate::anvil::{Anvil, ask, post};
-use crate::{folder, root};
+use crate::{folder, root, said};
 
 /// A node that mines when the test says so, or every fifth of a second while `mining`.
 struct Node {
