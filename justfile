@@ -4,6 +4,10 @@
 demo *args:
     cargo run --release -- demo {{args}}
 
+# a development chain with a plan on it, its JSON-RPC and the portal
+up *args:
+    cargo run --release -- up {{args}}
+
 # everything: formatting, lints, contracts, tests, gas
 test:
     cargo xtask test
@@ -24,6 +28,6 @@ gas *args:
 lockstep stories="300":
     cargo xtask lockstep {{stories}}
 
-# a million bids
+# speed: clearing, index, up
 bench *args:
     cargo xtask bench {{args}}
