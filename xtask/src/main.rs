@@ -44,8 +44,8 @@ enum Task {
     },
     /// Measure speed.
     Bench {
-        /// What: clearing and allocating a million bids, indexing a million events, or bids sent to `earnest up` by many
-        /// at once.
+        /// What: clearing and allocating a million bids; indexing a million events; pages with ten thousand bids in the
+        /// book, in a browser; or bids sent to `earnest up` by many at once.
         #[arg(default_value = "clearing")]
         part: Part,
         /// One JSON object on stdout.
@@ -58,6 +58,7 @@ enum Task {
 enum Part {
     Clearing,
     Index,
+    Portal,
     Up,
 }
 
@@ -73,6 +74,7 @@ fn main() -> Result<()> {
         }
         Task::Bench { part: Part::Up, json } => bench_up(json),
         Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", json),
+        Task::Bench { part: Part::Portal, .. } => bench_portal(),
         Task::Bench { part: Part::Index, json } => example("earnest-chain", "index", json),
     }
 }
@@ -270,6 +272,20 @@ fn bench_up(json: bool) -> Result<()> {
         bail!("{rate} bids a second is under the bar of {BIDS_PER_SEC}");
     }
     Ok(())
+}
+
+/// Weight of the portal's pages, and when they can be used.
+fn bench_portal() -> Result<()> {
+    let anvil = anvil(&node_modules("contracts")?)?;
+    node_modules("e2e")?;
+    run(&mut cargo(&["build", "--quiet", "--release", "-p", "earnest"]))?;
+    run(&mut cargo(&["build", "--quiet", "--release", "-p", "earnest-serve", "--example", "portal"]))?;
+    let script = Command::new("node")
+        .arg(root().join("e2e/portal/weight.mjs"))
+        .env("EARNEST_ANVIL", anvil)
+        .env("EARNEST_CHROMIUM", chromium()?)
+        .status()?;
+    if script.success() { Ok(()) } else { bail!("a page is too heavy, or too slow") }
 }
 
 /// Thousands set apart by commas.

@@ -245,7 +245,8 @@ fn compare_once(
     {
         let has = chain.call(at.cash, &Credit::balanceOfCall { account: of })?;
         let ruled = U256::from(raise.cash.of(holder));
-        if has != ruled {
+        // More is a gift from before the first block that is read.
+        if has < ruled {
             return Ok((0, Some(format!("{what} holds {has} of cash, and its events add up to {ruled}"))));
         }
     }

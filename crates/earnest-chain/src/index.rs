@@ -24,7 +24,7 @@ const DEPTH: u64 = 128;
 /// Blocks of one step of reading.
 const STEP: u64 = 50_000;
 /// Changes with the tables and with what is kept in them.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -36,6 +36,8 @@ const TABLES: &str = "
         PRIMARY KEY (block, position)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS event_of_bid ON event (bid) WHERE bid IS NOT NULL;
+    CREATE INDEX IF NOT EXISTS event_of_treasury ON event (block, position)
+        WHERE name IN ('Drawn', 'Swept', 'PotRefunded');
 ";
 
 /// Why the index cannot go on.
@@ -338,18 +340,28 @@ impl Index {
 
     /// The newest events that can be read, newest first.
     pub fn newest(&self, most: usize) -> Result<Vec<Event>, IndexError> {
-        let ask = "SELECT block, position, tx, address, topics, data, hash, time FROM event JOIN block
-                   ON number = block WHERE name <> '' ORDER BY block DESC, position DESC LIMIT ?";
-        let mut ask = self.store.prepare_cached(ask)?;
-        let rows = ask.query_map([i64::try_from(most).unwrap_or(i64::MAX)], read_log)?;
-        rows.filter_map(|row| match row {
-            Ok(placed) => Fact::read(&self.record.contracts, &placed.log).ok().flatten().map(|fact| {
-                let PlacedLog { block, index, tx, .. } = placed;
-                Ok(Event { block: block.number, index, time: block.time, tx, fact })
-            }),
-            Err(error) => Some(Err(error.into())),
-        })
-        .collect()
+        self.newest_where("name <> ''", most)
+    }
+
+    /// The same of what moved cash into the treasury or out of it.
+    pub fn newest_of_treasury(&self, most: usize) -> Result<Vec<Event>, IndexError> {
+        self.newest_where("name IN ('Drawn', 'Swept', 'PotRefunded')", most)
+    }
+
+    fn newest_where(&self, which: &str, most: usize) -> Result<Vec<Event>, IndexError> {
+        let ask = format!(
+            "SELECT block, position, tx, address, topics, data, hash, time FROM event JOIN block
+             ON number = block WHERE {which} ORDER BY block DESC, position DESC LIMIT ?"
+        );
+        let mut ask = self.store.prepare_cached(&ask)?;
+        let mut events = Vec::new();
+        for placed in ask.query_map([i64::try_from(most).unwrap_or(i64::MAX)], read_log)? {
+            let PlacedLog { block, index, tx, log } = placed?;
+            if let Ok(Some(fact)) = Fact::read(&self.record.contracts, &log) {
+                events.push(Event { block: block.number, index, time: block.time, tx, fact });
+            }
+        }
+        Ok(events)
     }
 
     /// Everything the index knows, as text in one order: the head, blocks with events, the events, and the storage that

@@ -211,10 +211,13 @@ impl Ledger {
         }
         if self.due.front() == Some(fact) {
             self.due.pop_front();
-            return match *fact {
-                Fact::Transfer { coin, from, to, amount } => self.transfer(coin, from, to, amount),
-                _ => Ok(()),
-            };
+            let Fact::Transfer { coin, from, to, amount } = *fact else { return Ok(()) };
+            self.transfer(coin, from, to, amount)?;
+            // Only a sweep is followed by what the pots say to it; anything else sent there is a gift.
+            if coin == Coin::Cash && to == self.at.treasury && self.due.is_empty() {
+                self.outside.given += amount;
+            }
+            return Ok(());
         }
         if let Fact::Transfer { coin, from, to, amount } = *fact {
             return self.unasked_transfer(now, coin, from, to, amount);
@@ -306,8 +309,12 @@ impl Ledger {
                 }
                 let (ruled, locked) = offering.deliver(now, bid.wallet, id, None).map_err(refused)?;
                 let vault = self.at.vault_of(offering, id);
-                if locked {
-                    self.vaults.insert(vault, id);
+                if locked && self.vaults.insert(vault, id).is_none() {
+                    // Credits may have been sent there before there was a vault.
+                    let balances = &mut self.raise.credits.balances;
+                    if let Some(before) = balances.remove(&Holder::Account(vault)) {
+                        balances.insert(Holder::Vault(id), before);
+                    }
                 }
                 let ruled_to = if locked { vault } else { bid.wallet };
                 let (coin, from) = (Coin::Credits, Address::ZERO);

@@ -13,7 +13,8 @@ use earnest_chain::key::Key;
 use earnest_chain::layout::Slots;
 use earnest_chain::ledger::Ledger;
 use earnest_core::bid::{Bid, BidId};
-use earnest_core::raise::Holder;
+use earnest_core::offering::Consent;
+use earnest_core::raise::{Call, Holder};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -68,7 +69,32 @@ fn beside_the_rules(story: &mut Story, random: &mut ChaCha8Rng) {
     let held = story.chain.call(credit, &Credit::balanceOfCall { account: backer }).expect("a view");
     let some = |random: &mut ChaCha8Rng| held / U256::from(random.random_range(1..5u8));
     // Refusals are fine: whoever has nothing gives nothing.
-    let _ = match random.random_range(0..5) {
+    let known: Vec<BidId> = story.raise.offering.bids.keys().copied().collect();
+    let bid = (!known.is_empty()).then(|| known[random.random_range(0..known.len())]);
+    let _ = match random.random_range(0..9) {
+        5 | 6 => {
+            // Back to where it came from, or into the treasury, as the owner wishes.
+            let Some(id) = bid else { return };
+            let (owner, payee) = (story.raise.offering.bid(id).wallet, ours);
+            let consent = Consent { expiry: u64::MAX >> 24, by_owner: true };
+            let call = if random.random_bool(0.7) {
+                Call::RefundTo { id, payee, consent }
+            } else {
+                Call::PotRefundTo { id, payee, consent }
+            };
+            return drop(story.act(owner, &call));
+        }
+        7 => {
+            let cash = random.random_range(1..1_000);
+            return drop(story.act(story.cast.issuer, &Call::Draw { cash, to: ours }));
+        }
+        8 => {
+            // To a vault, whether or not it is there yet.
+            let Some(id) = bid else { return };
+            let to = story.at.vault_of(&story.raise.offering, id);
+            let value = some(random);
+            story.chain.send(&key, credit, &Credit::transferCall { to, value }).map(drop)
+        }
         0 => {
             story.chain.send(&key, cash, &DevCash::transferCall { to: ours, value: U256::from(7) }).map(drop)
         }

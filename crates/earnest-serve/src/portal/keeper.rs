@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use earnest_chain::chain::Chain;
-use earnest_chain::fact::{Event, Fact};
+use earnest_chain::fact::Event;
 use earnest_chain::history::Head;
 use earnest_chain::index::Index;
 use earnest_chain::ledger::Difference;
@@ -36,8 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// Newest events a page shows.
 const NEWEST: usize = 200;
-/// Events among which the treasury's page looks for its own.
-const SEARCHED: usize = 2_000;
 
 /// The raise as it was last seen.
 pub(super) struct View {
@@ -49,7 +47,7 @@ pub(super) struct View {
     pub(super) events: u64,
     pub(super) difference: Option<Difference>,
     pub(super) newest: Vec<Event>,
-    /// Of more of them, those that moved the treasury's cash.
+    /// The newest that moved the treasury's cash.
     pub(super) moves: Vec<Event>,
     /// The chain was read at least once.
     pub(super) is_read: bool,
@@ -72,12 +70,8 @@ impl View {
     fn seen(plan: &Plan, index: &Index, now: Time, version: u64) -> View {
         let raise = index.raise().clone();
         let now = now.max(index.head().time);
-        let mut newest = index.newest(SEARCHED).unwrap_or_default();
-        let is_move = |event: &&Event| {
-            matches!(event.fact, Fact::Drawn { .. } | Fact::Swept { .. } | Fact::PotRefunded { .. })
-        };
-        let moves = newest.iter().filter(is_move).take(NEWEST).cloned().collect();
-        newest.truncate(NEWEST);
+        let newest = index.newest(NEWEST).unwrap_or_default();
+        let moves = index.newest_of_treasury(NEWEST).unwrap_or_default();
         View {
             summary: Summary::of(plan, &raise, now),
             raise,
