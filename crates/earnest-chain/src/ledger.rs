@@ -488,6 +488,9 @@ impl Ledger {
                 let owner = self.raise.offering.bid(id).wallet;
                 let until = self.raise.offering.unlock_at(id);
                 let released = now >= until && to == owner;
+                if released {
+                    equal("what a vault releases", &amount, &self.raise.credits.of(holder))?;
+                }
                 if !released && to != X402_COLLECTOR && to != X402_SETTLEMENT {
                     return Err(format!("credits locked until {until} leave their vault (LOCK-1)"));
                 }

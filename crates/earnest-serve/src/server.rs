@@ -48,6 +48,8 @@ impl Default for Limits {
 
 /// Bytes of a body, and of a WebSocket message.
 pub const BODY: usize = 4 << 20;
+/// Bytes of a request's headers.
+const HEADERS: usize = 32 << 10;
 /// How long those who are being answered have when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -105,7 +107,8 @@ async fn connection(limits: Limits, stream: TcpStream, app: Router, mut stopped:
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
         .max_headers(64)
-        .max_buf_size(64 << 10)
+        .max_header_size(HEADERS)
+        .max_buf_size(2 * HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
         .with_upgrades();
     let mut connection = pin!(connection);

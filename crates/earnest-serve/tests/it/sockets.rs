@@ -123,9 +123,10 @@ async fn a_subscriber_that_never_reads_is_dropped_and_holds_up_nobody() {
     tokio::time::sleep(Duration::from_secs(8)).await;
     // What was in the pipe is still there, and then the end.
     let mut read = 0;
-    while let Some(Ok(_)) =
+    let next = async |slow: &mut Socket| {
         tokio::time::timeout(Duration::from_secs(5), slow.next()).await.expect("closed by now")
-    {
+    };
+    while let Some(Ok(_)) = next(&mut slow).await {
         read += 1;
     }
     assert!(read < 30_000, "everything was kept for it");

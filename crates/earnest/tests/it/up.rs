@@ -37,12 +37,18 @@ impl Up {
             .current_dir(folder)
             .env_remove("EARNEST_STATE")
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("up.err")).expect("a file"))
             .spawn()
             .expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("rpc ")));
-        let line = line.expect("it serves").expect("text");
+        let line = line.unwrap_or_else(|| {
+            panic!(
+                "it does not serve: {}",
+                std::fs::read_to_string(folder.join("up.err")).unwrap_or_default()
+            )
+        });
+        let line = line.expect("text");
         Up { child, url: line.split_whitespace().nth(1).expect("a URL").to_string() }
     }
 
