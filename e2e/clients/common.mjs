@@ -8,8 +8,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
-// Amounts are up to 64 bits, more than a JavaScript number holds: they are read as text.
-const parse = (file) => JSON.parse(readFileSync(file, "utf8").replace(/:\s*(\d{16,})/g, ': "$1"'));
+const parse = (file) => JSON.parse(readFileSync(file, "utf8"));
 const abi = (name) =>
   JSON.parse(readFileSync(new URL(`../../contracts/artifacts/${name}.json`, import.meta.url), "utf8")).abi;
 

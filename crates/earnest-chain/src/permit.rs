@@ -17,11 +17,15 @@ use crate::key::Key;
 pub struct SignedPermit {
     pub chain_id: u64,
     pub offering: Address,
+    #[serde(with = "wide")]
     pub entity: u64,
     pub wallet: Address,
     pub round: u8,
+    #[serde(with = "wide")]
     pub min_cash: u64,
+    #[serde(with = "wide")]
     pub max_cash: u64,
+    #[serde(with = "wide")]
     pub max_total: u64,
     pub first: u16,
     pub last: u16,
@@ -35,6 +39,29 @@ pub struct SignedPermit {
     pub terms_hash: B256,
     /// 65 bytes.
     pub signature: Bytes,
+}
+
+/// Numbers of 64 bits are text in JSON: JavaScript would round them, and the signature would be of another permit.
+mod wide {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Wide {
+            Number(u64),
+            Text(String),
+        }
+        match Wide::deserialize(from)? {
+            Wide::Number(number) => Ok(number),
+            Wide::Text(text) if !text.starts_with('+') => text.parse().map_err(de::Error::custom),
+            Wide::Text(text) => Err(de::Error::custom(format!("{text:?} is not a whole number"))),
+        }
+    }
 }
 
 /// What an attester says of a buyer; what it leaves out is as in the plan.

@@ -143,7 +143,7 @@ pub(crate) fn differences(seed: u64, index: &Index, story: &Story) {
 
 #[test]
 fn honest_histories_add_up_to_what_the_contracts_keep() {
-    let histories = number("EARNEST_HISTORIES").unwrap_or(150);
+    let histories = number("EARNEST_HISTORIES").unwrap_or(1_000);
     over_seeds(histories, |seed, _| {
         let mut story = begin(seed);
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0xb00c);
@@ -193,7 +193,7 @@ fn moved(logs: &[PlacedLog], to: Head) -> Vec<PlacedLog> {
 
 #[test]
 fn a_reorganisation_of_any_depth_comes_out_as_if_it_had_never_been() {
-    over_seeds(number("EARNEST_HISTORIES").unwrap_or(150) / 3, |seed, _| {
+    over_seeds(number("EARNEST_HISTORIES").unwrap_or(1_000) / 10, |seed, _| {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0xf0);
         let mut story = begin(seed);
         for _ in 0..STEPS {
@@ -349,7 +349,7 @@ fn garbage(random: &mut ChaCha8Rng, known: &[Event]) -> Fact {
 
 #[test]
 fn one_amount_off_by_one_is_a_difference_and_garbage_is_never_a_crash() {
-    over_seeds(number("EARNEST_HISTORIES").unwrap_or(150) / 2, |seed, _| {
+    over_seeds(number("EARNEST_HISTORIES").unwrap_or(1_000) / 10, |seed, _| {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x0ff);
         let mut story = begin(seed);
         for _ in 0..STEPS {
