@@ -90,7 +90,7 @@ try {
   await eve.fill("#permit-text", mine.replace(/"wallet":"0x[0-9a-f]{40}"/i, `"wallet":"0x${"12".repeat(20)}"`));
   await eve.click("#permit-take");
   await refused("The permit is for the wallet");
-  await eve.fill("#permit-text", mine.replace(/"min_cash":\d+/, '"min_cash":1'));
+  await eve.fill("#permit-text", mine.replace(/"min_cash":"\d+"/, '"min_cash":"1"'));
   await eve.click("#permit-take");
   await refused("not signed by an attester of this offering");
   await eve.fill("#permit-text", mine);

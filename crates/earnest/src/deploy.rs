@@ -221,6 +221,8 @@ impl Work {
             (None, Chain::Rpc(rpc), Some((step, true))) => rpc.first_block_with_code(step.at).context(
                 "the node does not say since when the deployment is there\n  hint: --from-block N, a block before its first",
             ),
+            // A kept chain is short, and a run that was killed may have deployed some of it before.
+            (None, Chain::Node(_), _) => Ok(0),
             _ => Ok(before),
         }
     }

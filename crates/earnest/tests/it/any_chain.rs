@@ -104,7 +104,7 @@ impl Node {
     fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let start = Instant::now();
         while !holds() {
-            assert!(start.elapsed() < Duration::from_secs(30), "waited too long until {what}");
+            assert!(start.elapsed() < Duration::from_secs(120), "waited too long until {what}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::{folder, root};
 
@@ -45,6 +46,9 @@ fn run(script: &str, plan: &str) {
         println!("skipped: EARNEST_E2E and EARNEST_CHROMIUM are not set; e2e/node_modules must be installed");
         return;
     }
+    // One browser at a time: two processors are soon busy.
+    static BROWSER: Mutex<()> = Mutex::new(());
+    let _turn = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     let up = Up::start(script, plan);
     let output = Command::new("node")
         .arg(root().join("e2e/portal").join(format!("{script}.mjs")))

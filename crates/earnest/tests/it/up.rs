@@ -213,6 +213,29 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
 }
 
 #[test]
+fn a_start_that_is_killed_at_any_moment_goes_on_where_it_was() {
+    for round in 0..6u64 {
+        let folder = folder(&format!("starts-{round}"));
+        for kill in 0..4 {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_earnest"))
+                .args(["up", PLAN, "--port", "0"])
+                .current_dir(&folder)
+                .env_remove("EARNEST_STATE")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("it starts");
+            std::thread::sleep(Duration::from_millis(5 + round * 9 + kill * 13));
+            child.kill().expect("killed");
+            child.wait().expect("gone");
+        }
+        let _up = Up::start(&folder);
+        let audit = said(&folder, &["audit", "--storage"]);
+        assert!(audit.starts_with("match"), "{audit}");
+    }
+}
+
+#[test]
 fn other_commands_work_beside_it_and_after_it() {
     let folder = folder("beside");
     // Left behind by one that was killed: nobody has the file, and it is not looked at.
