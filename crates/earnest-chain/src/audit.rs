@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bindings::Credit;
 use crate::chain::Chain;
-use crate::deploy::{Blueprint, Coins, Record};
+use crate::deploy::{Blueprint, Coins, Record, check_cash};
 use crate::history::{Head, History, PlacedLog, Recorded};
 use crate::index::{Index, IndexError};
 
@@ -95,16 +95,31 @@ pub struct Elsewhere {
     pub transaction: B256,
 }
 
-/// Audits everything that an index has read. `chain`: where code and, with `storage`, every slot is compared, too.
+/// What of the contracts' state is held against what the events add up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing: the audit is as of an earlier block.
+    Nothing,
+    /// Balances and supply.
+    Balances,
+    /// These, and every storage slot.
+    Storage,
+}
+
+/// Audits everything that an index has read. `chain`: where code and state are compared.
 pub fn audit(
     index: &mut Index,
     chain: Option<&mut Chain>,
     plan: &Plan,
     plan_file: &[u8],
-    storage: bool,
+    state: State,
 ) -> Result<Report, IndexError> {
     let record = index.record().clone();
     let head = index.head();
+    // Nothing read is no match.
+    if head.hash.is_zero() || head.number < record.block || !index.books().is_born() {
+        return Err(IndexError::NotThere(record.block));
+    }
     let mut found = index.difference().map(|difference| Found {
         block: Some(difference.block),
         log: Some(difference.index),
@@ -118,6 +133,9 @@ pub fn audit(
     }
     let (mut code, mut slots_compared) = (Vec::new(), 0);
     if let Some(chain) = chain {
+        if let Some(cash) = plan.cash.address {
+            check_cash(chain, cash).map_err(|error| IndexError::Plan(error.to_string()))?;
+        }
         code = compare_code(chain, plan, &record)?;
         if found.is_none() {
             let wrong: Vec<&str> =
@@ -126,16 +144,16 @@ pub fn audit(
                 found = Some(at_large(format!("other code than the plan gives: {}", wrong.join(", "))));
             }
         }
-        if found.is_none() {
-            let (compared, wrong) = compare_state(index, chain, storage)?;
+        if found.is_none() && state != State::Nothing {
+            let (compared, wrong) = compare_state(index, chain, state == State::Storage)?;
             slots_compared = compared;
             found = wrong.map(at_large);
         }
     }
     let head = index.head();
-    let (mut events, mut state) = (Hashing::default(), Hashing::default());
+    let (mut events, mut slots) = (Hashing::default(), Hashing::default());
     index.dump_events(&mut events)?;
-    index.dump_state(&mut state).map_err(IndexError::Write)?;
+    index.dump_state(&mut slots).map_err(IndexError::Write)?;
     let outside = index.books().outside();
     Ok(Report {
         verdict: if found.is_none() { "match" } else { "difference" },
@@ -148,7 +166,7 @@ pub fn audit(
         to_time: head.time,
         events: index.counts()?.into_iter().collect(),
         events_sha256: hex(events.0.finalize()),
-        state_sha256: hex(state.0.finalize()),
+        state_sha256: hex(slots.0.finalize()),
         paid_elsewhere: index.books().elsewhere().iter().map(show_elsewhere).collect(),
         given: Cash::from_units(u64::try_from(outside.given).unwrap_or(u64::MAX)).to_string(),
         credits_burned: outside.burned.to_string(),
@@ -212,24 +230,26 @@ fn compare_code(chain: &Chain, plan: &Plan, record: &Record) -> Result<Vec<Code>
         .collect()
 }
 
-/// What the events add up to, held against what the contracts have now. A chain that moves meanwhile is followed.
+/// What the events add up to, held against what the contracts had at the same block. A chain that moves meanwhile, and
+/// no longer knows that block, is followed for a while.
 fn compare_state(
     index: &mut Index,
     chain: &mut Chain,
     storage: bool,
 ) -> Result<(usize, Option<String>), IndexError> {
     for _ in 0..20 {
-        let (compared, wrong) = compare_once(index, chain, storage)?;
-        // At the same block before and after, or what differs may only be newer.
-        if chain.head()? == index.head() {
-            return Ok((compared, wrong));
+        let compared = compare_once(index, chain, storage);
+        let pinned = matches!(chain, Chain::Rpc(_)) && compared.is_ok();
+        let still = if pinned { chain.block_at(index.head().number)? } else { Some(chain.head()?) };
+        if still == Some(index.head()) {
+            return compared;
         }
         index.sync(chain)?;
         if index.difference().is_some() {
             return Ok((0, Some("a difference came in with the newest blocks: run the audit again".into())));
         }
     }
-    Ok((0, None))
+    Err(IndexError::Moved)
 }
 
 fn compare_once(
@@ -239,18 +259,18 @@ fn compare_once(
 ) -> Result<(usize, Option<String>), IndexError> {
     use earnest_core::raise::Holder;
     let at = &index.record().contracts;
-    let raise = index.raise();
+    let (raise, block) = (index.raise(), index.head().number);
     for (what, of, holder) in
         [("the offering", at.offering, Holder::Offering), ("the treasury", at.treasury, Holder::Treasury)]
     {
-        let has = chain.call(at.cash, &Credit::balanceOfCall { account: of })?;
+        let has = chain.call_in(block, at.cash, &Credit::balanceOfCall { account: of })?;
         let ruled = U256::from(raise.cash.of(holder));
         // More is a gift from before the first block that is read.
         if has < ruled {
             return Ok((0, Some(format!("{what} holds {has} of cash, and its events add up to {ruled}"))));
         }
     }
-    let supply = chain.call(at.credit, &Credit::totalSupplyCall {})?;
+    let supply = chain.call_in(block, at.credit, &Credit::totalSupplyCall {})?;
     let ruled = U256::from(raise.credits.minted - index.books().outside().burned);
     if supply != ruled {
         return Ok((0, Some(format!("there are {supply} credits, and their events add up to {ruled}"))));
@@ -259,7 +279,7 @@ fn compare_once(
     if storage {
         for (contract, slots) in index.storage() {
             for (slot, value) in slots {
-                let has = chain.storage(contract, slot)?;
+                let has = chain.storage_in(block, contract, slot)?;
                 if has != value {
                     let what = format!("slot {slot:#x} of {contract} is {has:#x}, and must be {value:#x}");
                     return Ok((compared, Some(what)));
@@ -343,6 +363,10 @@ impl Report {
             count("Delivered"),
             count("Drawn"),
         ));
+        let record = &self.deployment;
+        line(format!("issuer       {}, certifier {}", record.issuer, record.certifier));
+        let attesters = record.attesters.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        line(format!("guardian     {}, attesters at first {attesters}", record.guardian));
         let planned = self.code.iter().filter(|code| code.as_planned).count();
         line(match self.code.len() {
             0 => "code         not compared: there was no chain to ask".into(),

@@ -144,6 +144,25 @@ impl Chain {
         }
     }
 
+    /// Asks a contract as of a block; a chain in this process knows only the last.
+    pub fn call_in<C: SolCall>(
+        &mut self,
+        block: u64,
+        to: Address,
+        call: &C,
+    ) -> Result<C::Return, ChainError> {
+        let Chain::Rpc(rpc) = self else { return self.call(to, call) };
+        Ok(C::abi_decode_returns(&rpc.call_in(block, to, call.abi_encode().into())?)?)
+    }
+
+    /// A storage slot as of a block; a chain in this process knows only the last.
+    pub fn storage_in(&self, block: u64, at: Address, slot: U256) -> Result<U256, ChainError> {
+        match self {
+            Chain::Rpc(rpc) => rpc.storage_in(block, at, slot),
+            _ => self.storage(at, slot),
+        }
+    }
+
     /// Next nonce of an account, out of which the addresses of what it deploys follow.
     pub fn nonce(&mut self, of: Address) -> Result<u64, ChainError> {
         match self {

@@ -8,13 +8,14 @@ use earnest_core::bid::BidId;
 use earnest_core::curve::Ladder;
 use earnest_core::offering::{Offering as Offering_, OfferingSetup, RoundSetup, Sale};
 use earnest_core::setup::Parties;
+use earnest_core::terms::terms_hash;
 use earnest_core::treasury::TreasurySetup;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bindings::{Cradle, Credit, DevCash, LadderData, Launchpad, Offering, Treasury, Vault};
 use crate::chain::{Chain, ChainError, Receipt};
-use crate::embedded::Embedded;
+use crate::embedded::{DEV_CHAIN_ID, Embedded};
 use crate::key::Key;
 
 /// x402 `batch-settlement`, the same address on every chain that has it.
@@ -84,6 +85,43 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Whether it is a deployment of this plan, as far as the plan says: who is who, the coin, the terms. A record comes
+    /// from whoever deployed it, and someone else can deploy the same plan with themselves as issuer.
+    pub fn fits(&self, plan: &earnest_core::plan::Plan) -> Result<(), String> {
+        let roles = &plan.roles;
+        let dev = self.chain_id == DEV_CHAIN_ID;
+        let wrong = |what: &str| {
+            Err(format!(
+                "{what} of the deployment is not what the plan names\n  hint: is it this plan's deployment? Ask its issuer where that is published"
+            ))
+        };
+        for (what, named, found) in [
+            ("the issuer", roles.issuer, self.issuer),
+            ("the certifier", roles.certifier, self.certifier),
+            ("the guardian", roles.guardian, self.guardian),
+            ("the cash", plan.cash.address, self.contracts.cash),
+        ] {
+            // Only a development chain may leave it to the deployer.
+            if named.map_or(!dev, |named| named != found) {
+                return wrong(what);
+            }
+        }
+        if (roles.attesters.is_empty() && !dev)
+            || (!roles.attesters.is_empty() && roles.attesters != self.attesters)
+        {
+            return wrong("a list of attesters");
+        }
+        if self.terms_hash != terms_hash(plan) {
+            return wrong("the terms hash");
+        }
+        if self.contracts.ladders.len() != plan.rounds.len() {
+            return wrong("the number of rounds");
+        }
+        Ok(())
+    }
+}
+
 /// Names and coins of a deployment, beside the rules.
 #[derive(Clone, Debug)]
 pub struct Coins {
@@ -128,6 +166,11 @@ pub enum DeployError {
         "at {1}, where {0} belongs, is other code than this plan's\n  hint: no honest chain has that; ask another node, and trust neither until they agree"
     )]
     Foreign(String, Address),
+    /// The coin that the plan names cannot be raised.
+    #[error(
+        "[cash] address {0} {1}\n  hint: amounts are in units of a millionth: only a coin of 6 decimals, such as USDC, can be raised"
+    )]
+    Cash(Address, String),
 }
 
 /// One contract of a deployment.
@@ -182,6 +225,7 @@ impl Blueprint {
         // The addresses commit to the rules and to the code: to all init code, in which the contracts' own addresses
         // are left out.
         let nowhere = Deployment {
+            cash: coins.cash.unwrap_or_default(),
             ladders: offering.rounds.iter().map(|round| round.is_rising().then_some(Address::ZERO)).collect(),
             ..Deployment::default()
         };
@@ -282,6 +326,20 @@ impl Step {
             return Ok(!found.is_empty());
         }
         Err(DeployError::Foreign(self.name.clone(), self.at))
+    }
+}
+
+/// The coin that a plan names must be one, with the decimals that all amounts are in.
+pub fn check_cash(chain: &mut Chain, cash: Address) -> Result<(), DeployError> {
+    let wrong = |what: String| DeployError::Cash(cash, what);
+    let code = chain.code(cash).map_err(|error| DeployError::Chain("cash".into(), Box::new(error)))?;
+    if code.is_empty() {
+        return Err(wrong(format!("has no code on chain {}", chain.id())));
+    }
+    let decimals = chain.call(cash, &Credit::decimalsCall {});
+    match decimals.map_err(|error| wrong(format!("does not say how many decimals it has: {error}")))? {
+        6 => Ok(()),
+        other => Err(wrong(format!("has {other} decimals"))),
     }
 }
 

@@ -82,7 +82,8 @@ impl Fact {
                 Said::BidPlaced(e) => Some(Fact::BidPlaced {
                     id: BidId::unpack(e.id.to()),
                     bid: Bid::unpack(e.slot),
-                    jurisdiction: small("jurisdiction", e.jurisdiction)?,
+                    // For information only, and as wide as an attester likes.
+                    jurisdiction: u16::try_from(e.jurisdiction).unwrap_or(0),
                 }),
                 Said::BidWithdrawn(e) => Some(Fact::BidWithdrawn {
                     id: BidId::unpack(e.id.to()),

@@ -21,6 +21,9 @@ pub struct Head {
     pub time: Time,
 }
 
+/// No block is later: seconds are 40 bits in the contracts.
+pub(crate) const LATEST: Time = 1 << 40;
+
 /// A log with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedLog {
@@ -140,6 +143,9 @@ impl Recorded {
             let line = line.map_err(|error| bad(error.to_string()))?;
             match serde_json::from_str(&line).map_err(|error| bad(error.to_string()))? {
                 Line::Block { block, hash, time } => {
+                    if time >= LATEST {
+                        return Err(bad(format!("{time} is no time of a block")));
+                    }
                     let last = open.as_ref().map(|(head, _)| head.number);
                     if last.is_some_and(|last| last >= block) {
                         return Err(bad(format!("block {block} does not follow {last:?}")));

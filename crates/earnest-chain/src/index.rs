@@ -55,6 +55,16 @@ pub enum IndexError {
     /// What it is written to.
     #[error("cannot write: {0}")]
     Write(io::Error),
+    /// There is nothing to audit.
+    #[error(
+        "the deployment is not there by the last block that was read; its record says it came after block {0}"
+    )]
+    NotThere(u64),
+    /// Never two looks at one block.
+    #[error(
+        "the chain moved on during each of 20 comparisons, and its node knows no earlier state\n  hint: a node that keeps past states, or a quieter moment"
+    )]
+    Moved,
     /// The chain is another one, or does not go back to the deployment.
     #[error("block {0} was on the chain and is not any more, nor is anything before it")]
     OtherChain(u64),
@@ -86,6 +96,7 @@ pub struct Index {
 impl Index {
     /// Opens the file, or makes it; `None` keeps everything in memory.
     pub fn open(file: Option<&Path>, plan: &Plan, record: &Record) -> Result<Self, IndexError> {
+        record.fits(plan).map_err(IndexError::Plan)?;
         let (offering, treasury) =
             setup(plan, &record.parties()).map_err(|error| IndexError::Plan(error.to_string()))?;
         let store = match file {

@@ -122,6 +122,11 @@ impl Ledger {
         self.difference.as_ref()
     }
 
+    /// Whether the deployment itself was seen.
+    pub fn is_born(&self) -> bool {
+        self.born && self.facts > 0 || self.difference.is_some()
+    }
+
     /// Facts taken in without a difference.
     pub fn facts(&self) -> u64 {
         self.facts

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use earnest_chain::audit::{UpTo, audit, write_events};
+use earnest_chain::audit::{State, UpTo, audit, write_events};
 use earnest_chain::chain::Chain;
 use earnest_chain::history::Recorded;
 use earnest_chain::index::Index;
@@ -93,9 +93,13 @@ impl Audit {
             }
             (None, None) => bail!("there is neither a chain nor a file of events"),
         };
-        // What the chain has now says nothing about an earlier block.
-        let now = chain.as_mut().filter(|_| self.to_block.is_none());
-        let report = audit(&mut index, now, &plan, &plan_text, self.storage)?;
+        // What the chain has now says nothing about an earlier block; its code never changes.
+        let state = match (self.to_block, self.storage) {
+            (Some(_), _) => State::Nothing,
+            (None, true) => State::Storage,
+            (None, false) => State::Balances,
+        };
+        let report = audit(&mut index, chain.as_mut(), &plan, &plan_text, state)?;
         if let Some(file) = &self.events {
             let out =
                 std::fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, U256};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use earnest_chain::chain::Chain;
-use earnest_chain::deploy::{Blueprint, Coins, Record, Rehearsed};
+use earnest_chain::deploy::{Blueprint, Coins, Record, Rehearsed, check_cash};
 use earnest_chain::embedded::{DEV_CHAIN_ID, Embedded};
 use earnest_chain::key::Key;
 use earnest_chain::rpc::{Fees, sender::gwei};
@@ -72,6 +72,9 @@ impl Deploy {
         };
         let parties = parties(&plan, chain.id())?;
         let key = self.key(&plan, &chain)?;
+        if let (Some(cash), false) = (plan.cash.address, matches!(chain, Chain::Embedded(_))) {
+            check_cash(&mut chain, cash)?;
+        }
         let work = Work::new(&plan, parties, &chain, &key, self.salt)?;
         if self.dry_run {
             return work.show(&key, self.json);

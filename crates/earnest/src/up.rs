@@ -47,6 +47,9 @@ pub struct Up {
     /// Whom the attester approves: a file such as examples/attester/sample.toml. Without it, everyone.
     #[arg(long)]
     rules: Option<PathBuf>,
+    /// A public node that wallets may add, where the deployment is on another chain than this machine's.
+    #[arg(long, value_name = "URL")]
+    wallet_rpc: Option<String>,
 }
 
 impl Up {
@@ -136,25 +139,19 @@ impl Up {
                 Ok(format!("{FAUCET} of play money came."))
             })
         });
-        // What a wallet may add is the node that this machine serves, or the one that the deployment is on.
         let (chain, url): (portal::Opener, _) = match (node, elsewhere) {
-            (Some(node), _) => (Box::new(move || Ok(Chain::Node(node.clone()))), "/".to_owned()),
+            (Some(node), _) => (Box::new(move || Ok(Chain::Node(node.clone()))), Some("/".to_owned())),
             (None, Some(url)) => {
-                let (shown, settings) = (url.clone(), self.at.sending().settings());
-                (Box::new(move || Ok(Chain::Rpc(Rpc::connect_with(&url, settings)?))), shown)
+                // Our own node's address may carry a key: wallets are told only what they are meant to be told.
+                let settings = self.at.sending().settings();
+                (
+                    Box::new(move || Ok(Chain::Rpc(Rpc::connect_with(&url, settings)?))),
+                    self.wallet_rpc.clone(),
+                )
             }
             (None, None) => bail!("the deployment names no chain"),
         };
-        Ok(Portal {
-            plan,
-            record,
-            folder: folder.into(),
-            index,
-            chain,
-            node: Some(url),
-            attester: false,
-            faucet,
-        })
+        Ok(Portal { plan, record, folder: folder.into(), index, chain, node: url, attester: false, faucet })
     }
 
     /// Purchase permits for whoever the rules approve, with the attester's development key; none where the plan names

@@ -11,7 +11,7 @@ use super::Rpc;
 use crate::bindings::Credit;
 use crate::chain::ChainError;
 use crate::deploy::Deployment;
-use crate::history::{Head, PlacedLog};
+use crate::history::{Head, LATEST, PlacedLog};
 
 /// Least blocks of one request for logs; a node that does not give even that is given up.
 const LEAST_RANGE: u64 = 1;
@@ -63,6 +63,9 @@ impl Rpc {
 
 async fn header(rpc: &Rpc, number: BlockNumberOrTag) -> Result<Option<Head>, ChainError> {
     let block = rpc.asking(async |node| node.get_block_by_number(number).await).await?;
+    if let Some(late) = block.as_ref().filter(|block| block.header.timestamp >= LATEST) {
+        return Err(ChainError::Node(format!("{} is no time of a block", late.header.timestamp)));
+    }
     Ok(block.map(|block| Head {
         number: block.header.number,
         hash: block.header.hash,
@@ -93,8 +96,8 @@ async fn place(rpc: &Rpc, logs: Vec<RpcLog>) -> Result<Vec<PlacedLog>, ChainErro
         };
         let block = match (blocks.get(&number), log.block_timestamp) {
             (Some(block), _) => *block,
-            (None, Some(time)) => Head { number, hash, time },
-            (None, None) => {
+            (None, Some(time)) if time < LATEST => Head { number, hash, time },
+            (None, _) => {
                 header(rpc, BlockNumberOrTag::Number(number)).await?.ok_or(ChainError::Reorganised)?
             }
         };

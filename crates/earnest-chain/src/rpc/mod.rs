@@ -235,6 +235,11 @@ impl Rpc {
         self.ask(async |node| node.get_storage_at(at, slot).await)
     }
 
+    /// A storage slot as of a block.
+    pub fn storage_in(&self, block: u64, at: Address, slot: U256) -> Result<U256, ChainError> {
+        self.ask(async |node| node.get_storage_at(at, slot).number(block).await)
+    }
+
     /// Height of the last block.
     pub fn block(&self) -> Result<u64, ChainError> {
         self.ask(async |node| node.get_block_number().await)
@@ -262,6 +267,13 @@ impl Rpc {
             TransactionRequest { from: Some(from), to: Some(TxKind::Call(to)), ..Default::default() };
         let request = TransactionRequest { input: data.into(), ..request };
         self.ask(async |node| node.call(request.clone()).await)
+    }
+
+    /// Asks a contract as of a block.
+    pub fn call_in(&self, block: u64, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
+        let request = TransactionRequest { to: Some(TxKind::Call(to)), ..Default::default() };
+        let request = TransactionRequest { input: data.into(), ..request };
+        self.ask(async |node| node.call(request.clone()).number(block).await)
     }
 
     /// Hash of the block of a height, where there is one.

@@ -69,11 +69,11 @@ pub struct Portal {
 /// Most simulations that wait for the chain at once; more are told to come back.
 const MOST_WAITING: usize = 32;
 /// Most browsers that listen for new heads at once.
-const MOST_LISTENERS: usize = 1_024;
+const MOST_LISTENERS: usize = 256;
 /// Most bytes of a request, but for evidence to be hashed.
 const MOST_BODY: usize = 16 * 1_024;
 /// Most bytes of evidence.
-const MOST_EVIDENCE: usize = 32 * 1_024 * 1_024;
+const MOST_EVIDENCE: usize = crate::server::BODY;
 
 /// Nothing but what this server itself serves, and no frame around it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \

@@ -100,6 +100,14 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Pro
 
 /// Tries a transaction out as that wallet.
 pub(super) fn tried(shared: &Shared, chain: &mut Chain, wallet: Address, to: Address, data: Bytes) -> Step {
+    // A call to nothing goes through and does nothing.
+    if chain.code(to).is_ok_and(|code| code.is_empty()) {
+        let refused = Refusal {
+            what: "There is no contract yet at the address that this would go to.".into(),
+            remedy: "Look at the position first: a vault is made by its first delivery.".into(),
+        };
+        return Step::Refused { refused };
+    }
     match chain.call_from(wallet, to, data.clone()) {
         Ok(_) => Step::Send { to, data },
         Err(error) => {

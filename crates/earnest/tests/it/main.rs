@@ -2,6 +2,7 @@
 
 mod anvil;
 mod any_chain;
+mod audit;
 mod clients;
 mod demo;
 mod mistakes;
@@ -45,4 +46,11 @@ fn said(folder: &Path, args: &[&str]) -> String {
     let output = earnest(folder, args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// What a failed run printed on stderr.
+fn refused(folder: &Path, args: &[&str]) -> String {
+    let output = earnest(folder, args);
+    assert!(!output.status.success(), "{args:?} went through");
+    String::from_utf8(output.stderr).expect("UTF-8")
 }

@@ -1,11 +1,4 @@
-use crate::{earnest, folder, said};
-
-/// What a failed run printed on stderr.
-fn refused(folder: &std::path::Path, args: &[&str]) -> String {
-    let output = earnest(folder, args);
-    assert!(!output.status.success(), "{args:?} went through");
-    String::from_utf8(output.stderr).expect("UTF-8")
-}
+use crate::{folder, refused, said};
 
 #[test]
 fn every_mistake_says_what_to_do_instead() {
