@@ -373,10 +373,12 @@ fn step(
     let domain = if ask.approve { None } else { domain(shared, chain) };
     let nonce = chain.call(cash, &Coin::noncesCall { owner: wallet }).ok();
     Ok(match domain.zip(nonce) {
-        None => Step::Approve {
-            to: cash,
-            data: DevCash::approveCall { spender: offering, value }.abi_encode().into(),
-        },
+        None => {
+            let approve = |value| Bytes::from(DevCash::approveCall { spender: offering, value }.abi_encode());
+            // Some coins want what is left of an approval taken back before they take another.
+            let again = !allowance.is_zero() && chain.call_from(wallet, cash, approve(value)).is_err();
+            Step::Approve { to: cash, data: approve(if again { U256::ZERO } else { value }) }
+        }
         Some((domain, nonce)) => {
             let deadline = now + CASH_PERMIT_SECS;
             let typed_data = typed(&domain, wallet, offering, value, nonce, deadline);
