@@ -361,21 +361,15 @@ impl Ledger {
     /// Rounds and bids that there can be, before anything is looked up by them.
     fn check_names(&self, fact: &Fact) -> Said {
         let offering = &self.raise.offering;
-        let round = match fact {
-            Fact::BidPlaced { id, .. }
-            | Fact::BidWithdrawn { id, .. }
-            | Fact::CoolingOffLapsed { id }
-            | Fact::Settled { id, .. }
-            | Fact::Refunded { id, .. }
-            | Fact::Delivered { id, .. }
-            | Fact::PotRefunded { id, .. } => {
-                let known = matches!(fact, Fact::BidPlaced { .. }) || offering.bids.contains_key(id);
+        let round = match fact.bid() {
+            Some(id) => {
+                let known = matches!(fact, Fact::BidPlaced { .. }) || offering.bids.contains_key(&id);
                 if !known || id.window == BidId::TOTAL {
                     return Err("there is no such bid".into());
                 }
                 id.round
             }
-            _ => fact.round().unwrap_or(0),
+            None => fact.round().unwrap_or(0),
         };
         if usize::from(round) < offering.rounds.len() {
             Ok(())

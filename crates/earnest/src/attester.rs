@@ -15,6 +15,7 @@ use earnest_serve::attester::sign_in::Origin;
 use earnest_serve::attester::{Attester as Service, Settings, log, router};
 
 use crate::session::{Where, dev_key};
+use crate::up::told_to_stop;
 
 /// Serve purchase permits over HTTP to wallets that the rules approve.
 #[derive(Args)]
@@ -98,7 +99,7 @@ impl Attester {
             }
             println!("{url}");
             eprintln!("decisions go to {}; stop with Ctrl-C", log.display());
-            axum::serve(listener, router(service)).with_graceful_shutdown(stopped()).await?;
+            axum::serve(listener, router(service)).with_graceful_shutdown(told_to_stop()).await?;
             Ok(())
         })
     }
@@ -124,24 +125,6 @@ impl Attester {
                 "no key\n  hint: --key-file FILE, EARNEST_KEY in the environment, or --as attester on a development chain"
             ),
         }
-    }
-}
-
-/// Ctrl-C, or what a service manager sends.
-async fn stopped() {
-    let interrupted = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    #[cfg(unix)]
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupted => {}
-        () = terminated => {}
     }
 }
 

@@ -241,7 +241,7 @@ impl Up {
 }
 
 /// Ctrl-C, or what a service manager sends.
-async fn told_to_stop() {
+pub async fn told_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
