@@ -28,7 +28,7 @@ use crate::server::BODY;
 
 /// Most calls in a batch, and most of them at once.
 const BATCH: usize = 1_000;
-const BATCH_AT_ONCE: usize = 4;
+const BATCH_AT_ONCE: usize = 64;
 /// Bytes after which no more of a batch is answered.
 const BATCH_ANSWER: usize = 25 << 20;
 /// Calls that run the EVM or search logs at once.
