@@ -2,7 +2,9 @@
 //! amounts. Time and chain facts come in as arguments; decisions go out. The Solidity contracts follow the same
 //! rules, and `earnest-chain`'s lockstep tests hold the two together to the last unit.
 
+pub mod account;
 pub mod bid;
+pub mod charge;
 pub mod clearing;
 pub mod curve;
 pub mod invariants;

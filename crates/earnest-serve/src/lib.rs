@@ -2,6 +2,8 @@
 //! listens; what it knows and decides comes from the crates to its left.
 
 pub mod attester;
+pub mod chain;
+pub mod gateway;
 pub mod guard;
 pub mod portal;
 pub mod rpc;

@@ -17,7 +17,7 @@ impl ChainThread {
     pub fn start(open: impl FnOnce() -> Result<Chain> + Send + 'static) -> Result<Self> {
         let (ask, questions) = mpsc::channel::<Question>();
         let (ready, opened) = mpsc::channel();
-        std::thread::Builder::new().name("attester's chain".into()).spawn(move || {
+        std::thread::Builder::new().name("chain".into()).spawn(move || {
             let mut chain = match open() {
                 Ok(chain) => chain,
                 Err(error) => return drop(ready.send(Err(error))),
