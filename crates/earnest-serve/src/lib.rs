@@ -4,5 +4,6 @@
 pub mod attester;
 pub mod guard;
 pub mod portal;
+pub mod provider;
 pub mod rpc;
 pub mod server;
