@@ -6,5 +6,6 @@ pub mod chain;
 pub mod gateway;
 pub mod guard;
 pub mod portal;
+pub mod provider;
 pub mod rpc;
 pub mod server;

@@ -5,6 +5,8 @@ mod attester_hook;
 mod attester_rules;
 mod hostile;
 mod methods;
+mod provider;
+mod provider_hostile;
 mod sockets;
 
 use std::path::Path;

@@ -1,0 +1,314 @@
+//! One request, as a provider answers it: handed to the upstream, and the upstream's answer handed back as it comes,
+//! with a signed claim behind it. Nothing but the five paths, the body, and what kind of answer is wanted goes through.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use earnest_chain::key::Key;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::{Body, Frame, Incoming};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::hello::Realm;
+use super::meter::Meter;
+use super::model_field::Named;
+use super::served::{End, Line, Log, now};
+use super::usage::{UsageClaim, is_request_id};
+use super::{PATHS, READY};
+
+/// Longest body of a request.
+const LONGEST_REQUEST: usize = 32 << 20;
+/// Longest answer: an upstream that never ends is stopped there.
+const LONGEST_ANSWER: u64 = 256 << 20;
+/// How long a request's body may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a provider answers with.
+pub(super) struct Desk {
+    pub(super) key: Key,
+    pub(super) client: reqwest::Client,
+    /// Base of the upstream's paths, without `/` at its end.
+    pub(super) upstream: String,
+    pub(super) upstream_key: Option<HeaderValue>,
+    /// The upstream's name of each model.
+    pub(super) models: BTreeMap<String, String>,
+    pub(super) ask: u16,
+    pub(super) log: Log,
+}
+
+pub(super) type AnswerBody = Either<Full<Bytes>, Passing>;
+
+/// Why there is no answer from the upstream.
+#[derive(Debug)]
+struct Refusal(StatusCode, &'static str, String);
+
+impl Refusal {
+    fn response(self) -> Response<AnswerBody> {
+        let Refusal(status, code, message) = self;
+        let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+        let mut response = Response::new(Either::Left(Full::from(body.to_string())));
+        *response.status_mut() = status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}
+
+/// A line of the log that is written when the request is over, however it ends.
+struct Entry {
+    line: Line,
+    desk: Arc<Desk>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.line.time = now();
+        if let Err(error) = self.desk.log.write(&self.line) {
+            eprintln!("warning: request {} is not in the log: {error}", self.line.request);
+        }
+    }
+}
+
+impl Desk {
+    /// Answers one request of a gateway.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        realm: Realm,
+        request: Request<Incoming>,
+    ) -> Response<AnswerBody> {
+        if request.uri().path() == READY {
+            let mut ready = Response::new(Either::Left(Full::default()));
+            *ready.status_mut() = StatusCode::NO_CONTENT;
+            return ready;
+        }
+        self.pass(realm, request).await.unwrap_or_else(Refusal::response)
+    }
+
+    async fn pass(
+        self: Arc<Self>,
+        realm: Realm,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let asked = request.uri().path();
+        let found = PATHS.iter().find(|(path, _)| *path == asked);
+        let (path, method) = found.ok_or_else(|| {
+            Refusal(StatusCode::NOT_FOUND, "unknown_path", "providers do not serve this path".into())
+        })?;
+        if request.method() != method {
+            let message = format!("providers take {method} {path}");
+            return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message));
+        }
+        let (parts, body) = request.into_parts();
+        if method == Method::GET {
+            let answer = self.ask(path, method.clone(), &parts.headers, None, Bytes::new()).await?;
+            return Ok(Passing::response(answer, None));
+        }
+        let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok());
+        let id = id.filter(|id| is_request_id(id)).ok_or_else(|| {
+            let message = "the gateway gave no x-request-id that can be used".into();
+            Refusal(StatusCode::BAD_REQUEST, "bad_request_id", message)
+        })?;
+        let body = received(body).await?;
+        let request_sha256 = B256::from_slice(&Sha256::digest(&body));
+        let named = Named::read(body).map_err(|why| Refusal(StatusCode::BAD_REQUEST, "bad_request", why))?;
+        let upstream = self.models.get(&named.model).ok_or_else(|| {
+            let shown: String = named.model.chars().take(128).collect();
+            let message = format!("this provider does not offer the model {shown:?}");
+            Refusal(StatusCode::NOT_FOUND, "model_not_found", message)
+        })?;
+        let line = Line {
+            time: 0,
+            request: id.into(),
+            model: named.model.clone(),
+            status: 0,
+            end: End::Left,
+            usage: None,
+            chunks: 0,
+            ask: self.ask,
+            request_sha256,
+            response_sha256: B256::from_slice(&Sha256::digest(b"")),
+        };
+        let body = named.renamed(upstream);
+        let mut entry = Entry { line, desk: self.clone() };
+        let answer = self.ask(path, method.clone(), &parts.headers, Some(id), body).await;
+        let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
+        entry.line.status = answer.status().as_u16();
+        Ok(Passing::response(answer, Some((entry, realm))))
+    }
+
+    /// Asks the upstream. Of what the gateway says, its headers tell only what kind of answer is wanted; the id is for
+    /// the upstream's log.
+    async fn ask(
+        &self,
+        path: &str,
+        method: Method,
+        headers: &HeaderMap,
+        id: Option<&str>,
+        body: Bytes,
+    ) -> Result<reqwest::Response, Refusal> {
+        let url = format!("{}{}", self.upstream, path.strip_prefix("/v1").unwrap_or(path));
+        let mut ask = self.client.request(method, url);
+        if let Some(accept) = headers.get(header::ACCEPT) {
+            ask = ask.header(header::ACCEPT, accept);
+        }
+        if let Some(id) = id {
+            let json = HeaderValue::from_static("application/json");
+            let kind = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
+            ask = ask.header(header::CONTENT_TYPE, kind).header("x-request-id", id).body(body);
+        }
+        if let Some(key) = &self.upstream_key {
+            ask = ask.header(header::AUTHORIZATION, key);
+        }
+        let bad = |code, message: String| Err(Refusal(StatusCode::BAD_GATEWAY, code, message));
+        let answer = match ask.send().await {
+            Ok(answer) => answer,
+            Err(error) if error.is_connect() => {
+                return bad("upstream_unreachable", "the provider's upstream cannot be reached".into());
+            }
+            Err(error) if error.is_timeout() => {
+                let message = "the provider's upstream took too long".into();
+                return Err(Refusal(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message));
+            }
+            Err(_) => {
+                return bad("upstream_broken", "the provider's upstream broke off or is no HTTP".into());
+            }
+        };
+        let status = answer.status();
+        // That is between the provider and its upstream; a client would take it for its own key's fault.
+        if [401, 403, 407].contains(&status.as_u16()) {
+            return bad("upstream_key", format!("the provider's upstream refuses the provider: {status}"));
+        }
+        let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let kind = header(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+        let known = ["application/json", "text/event-stream"].iter().any(|known| kind.starts_with(known));
+        let plain = header(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+        if status.is_redirection() || status.is_informational() || !known || !plain {
+            let shown: String = kind.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+            let message = format!(
+                "the provider's upstream answered {status} with {shown:?}, which is no answer of an OpenAI-compatible server"
+            );
+            return bad("upstream_garbage", message);
+        }
+        Ok(answer)
+    }
+}
+
+async fn received(body: Incoming) -> Result<Bytes, Refusal> {
+    match timeout(BODY_PATIENCE, Limited::new(body, LONGEST_REQUEST).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let message = format!("the body has more than {LONGEST_REQUEST} bytes");
+            Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message))
+        }
+        Ok(Err(_)) => Err(Refusal(StatusCode::BAD_REQUEST, "bad_request", "the body broke off".into())),
+        Err(_) => Err(Refusal(StatusCode::REQUEST_TIMEOUT, "slow_request", "the body took too long".into())),
+    }
+}
+
+/// An answer on its way: metered and hashed as it goes, signed for when it is over. The upstream is read as fast as the
+/// gateway takes, and let go when the gateway does.
+pub(super) struct Passing {
+    upstream: reqwest::Body,
+    meter: Meter,
+    hash: Sha256,
+    left: u64,
+    /// None: nothing to sign for, or signed.
+    entry: Option<(Entry, Realm)>,
+}
+
+/// An answer broke off; the reader sees the stream reset.
+#[derive(Debug, Error)]
+pub(super) enum BrokenAnswer {
+    #[error("the upstream broke off: {0}")]
+    Upstream(#[from] reqwest::Error),
+    #[error("the upstream's answer has more than {LONGEST_ANSWER} bytes")]
+    TooLong,
+}
+
+impl Passing {
+    fn response(answer: reqwest::Response, entry: Option<(Entry, Realm)>) -> Response<AnswerBody> {
+        let (parts, upstream) = Response::<reqwest::Body>::from(answer).into_parts();
+        let kind = parts.headers.get(header::CONTENT_TYPE);
+        let meter = Meter::of(kind.and_then(|kind| kind.to_str().ok()));
+        let passing = Passing { upstream, meter, hash: Sha256::new(), left: LONGEST_ANSWER, entry };
+        let mut response = Response::new(Either::Right(passing));
+        *response.status_mut() = parts.status;
+        for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
+            if let Some(value) = parts.headers.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        response
+    }
+
+    fn count(&mut self) {
+        if let Some((entry, _)) = &mut self.entry {
+            entry.line.usage = self.meter.usage();
+            entry.line.chunks = self.meter.chunks();
+            entry.line.response_sha256 = B256::from_slice(&self.hash.clone().finalize());
+        }
+    }
+
+    fn signed(&mut self) -> Option<Frame<Bytes>> {
+        self.count();
+        let (mut entry, realm) = self.entry.take()?;
+        entry.line.end = End::Whole;
+        let Line { request, model, status, usage, chunks, request_sha256, response_sha256, .. } =
+            entry.line.clone();
+        let claim = UsageClaim { request, model, status, usage, chunks, request_sha256, response_sha256 };
+        Some(Frame::trailers(claim.sign(&entry.desk.key, &realm)))
+    }
+
+    fn broken(&mut self, error: BrokenAnswer) -> BrokenAnswer {
+        self.count();
+        if let Some((mut entry, _)) = self.entry.take() {
+            entry.line.end = End::Broken;
+        }
+        error
+    }
+}
+
+impl Body for Passing {
+    type Data = Bytes;
+    type Error = BrokenAnswer;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        loop {
+            let polled = Pin::new(&mut self.upstream).poll_frame(context);
+            let frame = match std::task::ready!(polled) {
+                None => return Poll::Ready(self.signed().map(Ok)),
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+                Some(Ok(frame)) => frame,
+            };
+            // What else the upstream sends behind its answer is not passed on.
+            let Ok(bytes) = frame.into_data() else { continue };
+            let length = bytes.len() as u64;
+            if length > self.left {
+                return Poll::Ready(Some(Err(self.broken(BrokenAnswer::TooLong))));
+            }
+            self.left -= length;
+            self.meter.read(&bytes);
+            self.hash.update(&bytes);
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.count();
+    }
+}

@@ -1,0 +1,334 @@
+//! The provider's side: it dials the gateway, serves what comes over the link from its upstream, and dials again when
+//! the link is lost.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderValue, StatusCode, header};
+use earnest_chain::key::Key;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Upgraded, Url};
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::time::{sleep, timeout};
+
+use super::answer::Desk;
+use super::hello::{Challenge, Hello, HelloError, Offer, Realm};
+use super::served::{Log, LogError};
+use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, STREAM_WINDOW};
+
+/// What may be under way of one request.
+const REQUEST_WINDOW: u32 = 256 << 10;
+/// How long one step of dialling may take.
+const STEP: Duration = Duration::from_secs(10);
+/// The first wait before dialling again; each is twice the last.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// The longest wait, and how long a link must have held for the first wait to be enough again.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long requests have to end when the provider is told to stop.
+const GRACE: Duration = Duration::from_secs(30);
+/// Most bytes of an answer while dialling, and of a list of models.
+const LONGEST_WORDS: usize = 1 << 20;
+
+/// A model on offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// As the gateway's clients name it.
+    pub name: String,
+    /// As the upstream does.
+    pub upstream: String,
+}
+
+/// What a provider is started with.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Where to dial: `https://gateway.example`.
+    pub gateway: Url,
+    /// Operator key; it is paid at its address.
+    pub key: Key,
+    /// An OpenAI-compatible server, as its clients name its base: `http://localhost:11434/v1`.
+    pub upstream: Url,
+    /// What the upstream wants as a bearer.
+    pub upstream_key: Option<String>,
+    /// What is on offer.
+    pub models: Vec<Model>,
+    /// Basis points of the listed charge it wants to be paid.
+    pub ask: u16,
+    /// Requests at once.
+    pub concurrency: u16,
+    /// Where the log of what was served is kept.
+    pub folder: PathBuf,
+    /// How long the upstream may be silent.
+    pub patience: Duration,
+}
+
+/// What there is to tell whoever runs it.
+#[derive(Debug)]
+pub enum News {
+    /// It is linked, and is asked from now on.
+    Linked(Realm),
+    /// It is not, and dials again after a while.
+    Lost(DialError, Duration),
+}
+
+/// Why there is no link, or no more.
+#[derive(Debug, Error)]
+pub enum DialError {
+    /// It cannot be reached, or does not speak as it should.
+    #[error("no connection to the gateway: {0}")]
+    Unreachable(String),
+    /// It said no.
+    #[error("the gateway says {status}: {message}")]
+    Refused {
+        /// How.
+        status: StatusCode,
+        /// Why.
+        message: String,
+    },
+    /// The connection ended.
+    #[error("the link to the gateway ended")]
+    Ended,
+    /// The offer can be made to no gateway.
+    #[error(transparent)]
+    Offer(#[from] HelloError),
+    /// A key or URL that cannot be used.
+    #[error("{0}")]
+    Unfit(String),
+    /// What was served could not be written down.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<reqwest::Error> for DialError {
+    fn from(error: reqwest::Error) -> Self {
+        // The innermost cause says it; the outer ones repeat the URL.
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        DialError::Unreachable(cause.to_string())
+    }
+}
+
+fn client(read_timeout: Duration) -> Result<Client, DialError> {
+    let builder = Client::builder().redirect(Policy::none()).no_proxy().http1_only();
+    Ok(builder.connect_timeout(STEP).read_timeout(read_timeout).build()?)
+}
+
+fn base(url: &Url, what: &str) -> Result<String, DialError> {
+    let plain = url.query().is_none() && url.fragment().is_none();
+    if !["http", "https"].contains(&url.scheme()) || !url.has_host() || !plain {
+        let message = format!("{url} is not the {what}\n  hint: http://HOST/PATH or https://HOST/PATH is");
+        return Err(DialError::Unfit(message));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_string())
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, DialError> {
+    let value = HeaderValue::from_str(&format!("Bearer {key}"));
+    let mut value = value.map_err(|_| DialError::Unfit("the upstream's key is not plain text".into()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// At most so many bytes of an answer.
+async fn words(mut response: reqwest::Response) -> Result<Vec<u8>, DialError> {
+    let mut words = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        words.extend_from_slice(&chunk);
+        if words.len() > LONGEST_WORDS {
+            return Err(DialError::Unreachable(format!("an answer has more than {LONGEST_WORDS} bytes")));
+        }
+    }
+    Ok(words)
+}
+
+/// Names of the models that an upstream says it has.
+pub async fn upstream_models(upstream: &Url, key: Option<&str>) -> Result<Vec<String>, DialError> {
+    #[derive(Deserialize)]
+    struct List {
+        data: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        id: String,
+    }
+    let mut ask = client(STEP)?.get(format!("{}/models", base(upstream, "URL of an upstream")?));
+    if let Some(key) = key {
+        ask = ask.header(header::AUTHORIZATION, bearer(key)?);
+    }
+    let unfit = |why: String| {
+        DialError::Unfit(format!(
+            "{upstream} does not list its models: {why}\n  hint: is it the base of an OpenAI-compatible server, with /v1 at its end?"
+        ))
+    };
+    let answer = ask.send().await.map_err(|error| unfit(DialError::from(error).to_string()))?;
+    if !answer.status().is_success() {
+        return Err(unfit(answer.status().to_string()));
+    }
+    let list: List =
+        serde_json::from_slice(&words(answer).await?).map_err(|error| unfit(error.to_string()))?;
+    Ok(list.data.into_iter().map(|entry| entry.id).collect())
+}
+
+impl Provider {
+    /// Dials, serves, and dials again, until it is told to stop; then ends what it has begun. A gateway that refuses the
+    /// first time ends it with an error; later it may change its mind.
+    pub async fn run(self, shutdown: impl Future<Output = ()>, tell: impl Fn(News)) -> Result<(), DialError> {
+        let offer = self.offer()?;
+        let models = self.models.iter().map(|model| (model.name.clone(), model.upstream.clone()));
+        let desk = Arc::new(Desk {
+            client: client(self.patience)?,
+            upstream: base(&self.upstream, "URL of an upstream")?,
+            upstream_key: self.upstream_key.as_deref().map(bearer).transpose()?,
+            models: models.collect::<BTreeMap<_, _>>(),
+            ask: self.ask,
+            log: Log::open(&self.folder)?,
+            key: self.key.clone(),
+        });
+        let gateway = base(&self.gateway, "URL of a gateway")?;
+        let dialler = client(STEP)?;
+        let mut shutdown = pin!(shutdown);
+        let (mut wait, mut welcome) = (FIRST_WAIT, false);
+        loop {
+            let dialled = tokio::select! {
+                dialled = self.dial(&dialler, &gateway, &offer) => dialled,
+                () = shutdown.as_mut() => return Ok(()),
+            };
+            let lost = match dialled {
+                Ok((stream, realm)) => {
+                    welcome = true;
+                    tell(News::Linked(realm));
+                    let begun = Instant::now();
+                    if self.serve(desk.clone(), stream, realm, shutdown.as_mut()).await {
+                        return Ok(());
+                    }
+                    if begun.elapsed() > LONGEST_WAIT {
+                        wait = FIRST_WAIT;
+                    }
+                    DialError::Ended
+                }
+                Err(DialError::Refused { status, message }) if status.is_client_error() && !welcome => {
+                    return Err(DialError::Refused { status, message });
+                }
+                Err(error) => error,
+            };
+            let pause = jittered(wait);
+            wait = (wait * 2).min(LONGEST_WAIT);
+            tell(News::Lost(lost, pause));
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = shutdown.as_mut() => return Ok(()),
+            }
+        }
+    }
+
+    fn offer(&self) -> Result<Offer, DialError> {
+        let host = self.gateway.host_str().unwrap_or_default();
+        let mut models: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
+        models.sort();
+        let mut instance = [0; 8];
+        getrandom::fill(&mut instance).expect("the system has randomness");
+        let offer = Offer {
+            gateway: self.gateway.port().map_or(host.into(), |port| format!("{host}:{port}")),
+            models,
+            ask: self.ask,
+            concurrency: self.concurrency,
+            // What JavaScript can read, too.
+            instance: u64::from_be_bytes(instance) >> 11,
+        };
+        offer.check()?;
+        Ok(offer)
+    }
+
+    async fn dial(
+        &self,
+        client: &Client,
+        gateway: &str,
+        offer: &Offer,
+    ) -> Result<(Upgraded, Realm), DialError> {
+        let dialled = timeout(2 * STEP, async {
+            let answer = client.get(format!("{gateway}{CHALLENGE}")).send().await?;
+            if answer.status() != StatusCode::OK {
+                return Err(refused(answer).await);
+            }
+            let challenge: Challenge = serde_json::from_slice(&words(answer).await?).map_err(|error| {
+                DialError::Unreachable(format!("its challenge cannot be read, so it is no gateway: {error}"))
+            })?;
+            let hello = Hello::sign(&self.key, &challenge, offer.clone());
+            let ask = client.get(format!("{gateway}{DOOR}")).headers(hello.headers());
+            let ask = ask.header(header::CONNECTION, "upgrade").header(header::UPGRADE, PROTOCOL);
+            let answer = ask.send().await?;
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(refused(answer).await);
+            }
+            Ok((answer.upgrade().await?, challenge.realm))
+        });
+        dialled.await.unwrap_or_else(|_| Err(DialError::Unreachable("it took too long".into())))
+    }
+
+    /// Answers what comes over a link, until it ends; true: the provider was told to stop.
+    async fn serve(
+        &self,
+        desk: Arc<Desk>,
+        stream: Upgraded,
+        realm: Realm,
+        shutdown: Pin<&mut impl Future<Output = ()>>,
+    ) -> bool {
+        let service = service_fn(move |request| {
+            let desk = desk.clone();
+            async move { Ok::<_, std::convert::Infallible>(desk.answer(realm, request).await) }
+        });
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(REQUEST_WINDOW)
+            .initial_connection_window_size(REQUESTS_WINDOW)
+            .max_concurrent_streams(u32::from(self.concurrency) + 1)
+            .max_send_buf_size(STREAM_WINDOW as usize)
+            .max_header_list_size(HEADERS)
+            .keep_alive_interval(PULSE)
+            .keep_alive_timeout(PULSE)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return false,
+            () = shutdown => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(GRACE, connection).await;
+        true
+    }
+}
+
+async fn refused(answer: reqwest::Response) -> DialError {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Error,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        message: String,
+    }
+    let status = answer.status();
+    let words = words(answer).await.unwrap_or_default();
+    let message = match serde_json::from_slice::<Body>(&words) {
+        Ok(body) => body.error.message,
+        Err(_) => String::from_utf8_lossy(&words).into_owned(),
+    };
+    // It is shown on a terminal.
+    let plain = |c: &char| *c == '\n' || !c.is_control();
+    DialError::Refused { status, message: message.trim().chars().filter(plain).take(400).collect() }
+}
+
+/// Between half and all of it, so that providers that lost one gateway do not all come back at once.
+fn jittered(wait: Duration) -> Duration {
+    let mut chance = [0; 4];
+    getrandom::fill(&mut chance).expect("the system has randomness");
+    wait / 2 + wait.mul_f64(f64::from(u32::from_be_bytes(chance)) / f64::from(u32::MAX) / 2.0)
+}

@@ -1,0 +1,50 @@
+//! Independent providers. They sit behind NAT, so they dial out: one HTTP/1.1 request to the gateway is upgraded, and
+//! on that connection the provider serves HTTP/2 and the gateway asks. Many requests share it, whoever reads slowly
+//! holds back only its own, and a client that leaves stops the work upstream: all three are HTTP/2's own doing.
+
+pub mod dial;
+pub mod doors;
+pub mod hello;
+pub mod meter;
+pub mod roster;
+pub mod served;
+pub mod usage;
+
+mod answer;
+mod model_field;
+
+use std::time::Duration;
+
+/// Where providers dial in.
+pub const DOOR: &str = "/earnest/provider";
+/// Where they are told what to sign.
+pub const CHALLENGE: &str = "/earnest/provider/challenge";
+/// What the connection is upgraded to.
+pub const PROTOCOL: &str = "earnest-provider";
+/// A provider itself answers this: the link works, whatever its upstream does.
+pub const READY: &str = "/earnest/ready";
+/// All that can be asked of a provider, and how.
+pub const PATHS: [(&str, http::Method); 5] = [
+    ("/v1/chat/completions", http::Method::POST),
+    ("/v1/completions", http::Method::POST),
+    ("/v1/embeddings", http::Method::POST),
+    ("/v1/responses", http::Method::POST),
+    ("/v1/models", http::Method::GET),
+];
+
+use axum::http;
+
+/// Either side asks the other for a sign of life this often, and waits as long for it.
+const PULSE: Duration = Duration::from_secs(10);
+/// What may be under way of one answer that its reader does not take.
+const STREAM_WINDOW: u32 = 64 << 10;
+/// What may be under way of all requests on their way to a provider, which takes them as they come.
+const REQUESTS_WINDOW: u32 = 1 << 20;
+/// Bytes of one message's headers or trailers.
+const HEADERS: u32 = 16 << 10;
+
+/// What may be under way on a connection. Readers who stop reading fill the window of their stream and no more, so
+/// that with room for all of them none can hold back the others.
+fn connection_window(concurrency: u16) -> u32 {
+    (STREAM_WINDOW * u32::from(concurrency)).max(1 << 20)
+}

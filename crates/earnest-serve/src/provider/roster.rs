@@ -1,0 +1,242 @@
+//! The providers that are there now: each link is a connection that one of them dialled and signed for. A link takes
+//! as many requests at once as its provider offered, and a request that is dropped stops on the other side.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use alloy_primitives::Address;
+use axum::http::{Request, Response, StatusCode, Uri};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::hello::Offer;
+use super::{HEADERS, PULSE, READY, STREAM_WINDOW, connection_window};
+
+/// Most links of one provider: processes of its own on several machines.
+pub const MOST_OF_ONE: usize = 16;
+/// Most links in all.
+pub const MOST: usize = 4_096;
+
+/// Why a link does not take a request, or did not answer it.
+#[derive(Debug, Error)]
+pub enum LinkError {
+    /// It has as many as its provider takes at once.
+    #[error("the provider is busy with {0} requests, as many as it takes")]
+    Busy(usize),
+    /// The provider has gone, or is about to.
+    #[error("the provider has gone")]
+    Gone,
+    /// The request cannot be sent as it is.
+    #[error("the path of the request cannot be sent")]
+    Path,
+    /// It broke off before the answer began.
+    #[error("the provider did not answer: {0}")]
+    Broken(#[from] hyper::Error),
+}
+
+/// A provider that can be asked.
+pub struct Link {
+    /// Operator key.
+    pub provider: Address,
+    /// What it signed.
+    pub offer: Offer,
+    /// Of this gateway's links, from 1.
+    pub number: u64,
+    /// When it came.
+    pub since: Instant,
+    sender: SendRequest<Full<Bytes>>,
+    taken: Arc<AtomicUsize>,
+    dismissed: watch::Sender<bool>,
+}
+
+/// One of the requests that a link takes at once; given back when dropped.
+struct Turn(Arc<AtomicUsize>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of a provider's answer. It is read at the reader's pace; dropped early, it stops the provider.
+pub struct Answer {
+    body: Incoming,
+    /// Given back at the end, though the reader may keep the body.
+    turn: Option<Turn>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let goes_on = match &polled {
+            Poll::Pending => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_data(),
+            Poll::Ready(Some(Err(_)) | None) => false,
+        };
+        if !goes_on {
+            self.turn = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Link {
+    /// Speaks HTTP/2 on a connection; the future that comes with it is the connection's life, as far as new requests
+    /// go.
+    pub(super) async fn begin(
+        stream: impl Read + Write + Send + Unpin + 'static,
+        provider: Address,
+        offer: Offer,
+        number: u64,
+    ) -> Result<(Self, impl Future<Output = ()> + Send), LinkError> {
+        let (sender, connection) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(connection_window(offer.concurrency))
+            .max_header_list_size(HEADERS)
+            .keep_alive_interval(PULSE)
+            .keep_alive_timeout(PULSE)
+            .keep_alive_while_idle(true)
+            .handshake(stream)
+            .await?;
+        let (dismissed, mut told) = watch::channel(false);
+        let life = async move {
+            tokio::select! {
+                _ = connection => {}
+                _ = told.wait_for(|dismissed| *dismissed) => {}
+            }
+        };
+        let taken = Arc::default();
+        Ok((Link { provider, offer, number, since: Instant::now(), sender, taken, dismissed }, life))
+    }
+
+    /// Whether the other side speaks HTTP/2 and is there.
+    pub async fn is_ready(&self) -> Result<(), LinkError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = Uri::from_static(READY);
+        let answer = self.send(request).await?;
+        if answer.status() == StatusCode::NO_CONTENT { Ok(()) } else { Err(LinkError::Gone) }
+    }
+
+    /// Asks. Only the path of the request's URI counts. Whoever drops what this returns, before or after the answer
+    /// began, stops the work on the other side.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Answer>, LinkError> {
+        if self.is_closed() {
+            return Err(LinkError::Gone);
+        }
+        let most = usize::from(self.offer.concurrency);
+        let turn = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < most).then_some(taken + 1));
+        let turn = match turn {
+            Ok(_) => Turn(self.taken.clone()),
+            Err(taken) => return Err(LinkError::Busy(taken)),
+        };
+        let (mut parts, body) = request.into_parts();
+        let mut uri = parts.uri.into_parts();
+        uri.scheme = Some(axum::http::uri::Scheme::HTTP);
+        uri.authority = Some(axum::http::uri::Authority::from_static("provider"));
+        parts.uri = Uri::from_parts(uri).map_err(|_| LinkError::Path)?;
+        parts.version = axum::http::Version::HTTP_2;
+        let request = Request::from_parts(parts, Full::new(body));
+        let answer = self.sender.clone().send_request(request).await?;
+        Ok(answer.map(|body| Answer { body, turn: Some(turn) }))
+    }
+
+    /// Requests that it is answering.
+    pub fn inflight(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more requests.
+    pub fn is_closed(&self) -> bool {
+        *self.dismissed.borrow() || self.sender.is_closed()
+    }
+
+    /// Lets it answer what it has, and sends it no more.
+    pub fn dismiss(&self) {
+        self.dismissed.send_replace(true);
+    }
+}
+
+/// Who is there.
+#[derive(Default)]
+pub struct Roster {
+    links: RwLock<Vec<Arc<Link>>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Roster {
+    /// All that take requests, the oldest first.
+    pub fn links(&self) -> Vec<Arc<Link>> {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        links.iter().filter(|link| !link.is_closed()).cloned().collect()
+    }
+
+    /// Tells of every coming and going.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Dismisses everyone.
+    pub fn close(&self) {
+        for link in self.links() {
+            link.dismiss();
+        }
+    }
+
+    /// Takes a link in. A process that dialled in again has lost its earlier link, whether the gateway noticed or not;
+    /// beyond the most of one provider its oldest makes room. False: there is no room.
+    pub(super) fn enter(&self, link: &Arc<Link>) -> bool {
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|other| !other.is_closed());
+        let ours = |other: &&Arc<Link>| other.provider == link.provider;
+        for other in links.iter().filter(ours).filter(|other| other.offer.instance == link.offer.instance) {
+            other.dismiss();
+        }
+        let count = links.iter().filter(ours).filter(|other| !other.is_closed()).count();
+        for other in links.iter().filter(ours).take((count + 1).saturating_sub(MOST_OF_ONE)) {
+            other.dismiss();
+        }
+        links.retain(|other| !other.is_closed());
+        let room = links.len() < MOST;
+        if room {
+            links.push(link.clone());
+        }
+        drop(links);
+        self.changes.send_modify(|count| *count += 1);
+        room
+    }
+
+    /// Lets it go.
+    pub(super) fn leave(&self, link: &Link) {
+        link.dismiss();
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|other| other.number != link.number);
+        drop(links);
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
