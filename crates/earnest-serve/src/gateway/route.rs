@@ -238,7 +238,8 @@ impl Routes {
             }
             let (provider, ask) = (link.provider, link.offer.ask);
             let health = self.health(Name::Operator(provider));
-            let served = Served { provider, ask, model: model.to_owned(), signs: true, health };
+            let called = link.offer.called.get(model).map_or(model, String::as_str);
+            let served = Served { provider, ask, model: called.to_owned(), signs: true, health };
             all.push(Candidate { busy: link.inflight(), at: At::Link(link), served });
         }
         // One that rests is tried only where nobody else is there.
