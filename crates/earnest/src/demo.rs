@@ -21,7 +21,7 @@ use earnest_core::offering::{DAY, LIVE, Order, Sale, Status};
 use earnest_core::permit::PurchasePermit;
 use earnest_core::plan::{Plan, Time};
 use earnest_core::raise::{Call, Holder, Raise};
-use earnest_core::setup::{Parties, setup};
+use earnest_core::setup::{Parties, ServiceSetup, setup};
 use earnest_report::{page, summary::Summary, text};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -180,6 +180,7 @@ impl<'a> Run<'a> {
             certifier: role("certifier"),
             guardian: role("guardian"),
             attesters: vec![role("attester")],
+            gateway: role("gateway"),
         };
         role("anyone");
         let deployer = Key::from_words("earnest demo deployer");
@@ -190,9 +191,10 @@ impl<'a> Run<'a> {
             cash: None,
             cash_name: (plan.cash.name.clone(), plan.cash.symbol.clone()),
             credit_name: (plan.credits.name.clone(), plan.credits.symbol.clone()),
-            revenue: Address::ZERO,
+            x402: true,
         };
-        let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins)?;
+        let service = ServiceSetup::from_plan(plan, &parties);
+        let at = deploy(&mut chain, &deployer, &offering, &treasury, &service, &coins)?;
         let raise = Raise::new(offering, treasury);
         let crowd = Crowd::gather(plan, seed, backers, demand);
         let withdrawn = vec![0; plan.rounds.len()];

@@ -133,7 +133,8 @@ impl Up {
             }
             let (mut chain, key) = (Chain::Node(node.clone()), dev_key("deployer"));
             let parties = parties(plan, chain.id())?;
-            let record = Work::new(plan, parties, &chain, &key, 0)?.run(&mut chain, plan, &key, 0, None)?;
+            let record =
+                Work::new(plan, parties, &chain, &key, 0, true)?.run(&mut chain, plan, &key, 0, None)?;
             Place { rpc: None, record }.write(file, folder, plan)?;
         }
         Ok(node)
