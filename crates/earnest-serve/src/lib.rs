@@ -2,6 +2,7 @@
 //! listens; what it knows and decides comes from the crates to its left.
 
 pub mod attester;
+pub mod echo;
 pub mod guard;
 pub mod portal;
 pub mod provider;
