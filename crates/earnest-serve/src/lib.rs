@@ -3,6 +3,7 @@
 
 pub mod attester;
 pub mod chain;
+pub mod echo;
 pub mod gateway;
 pub mod guard;
 pub mod portal;

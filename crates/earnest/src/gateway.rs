@@ -165,10 +165,7 @@ pub fn open(
         house: House { chain_id: record.chain_id, revenue: at.revenue },
         settlement: Settlement { chain_id: record.chain_id, at: at.channels },
         collector: at.collector,
-        coins: [
-            (at.credit, plan.credits.name.clone(), "1".into()),
-            (at.cash, cash_name, cash_version),
-        ],
+        coins: [(at.credit, plan.credits.name.clone(), "1".into()), (at.cash, cash_name, cash_version)],
     };
     let till = Till { chain, key: key.clone(), at, confirmations: settings.confirmations };
     let prices = till.prices(0)?.unwrap_or_else(PriceBook::default);
@@ -202,7 +199,10 @@ impl Serve {
     pub fn run(self) -> Result<()> {
         let folder = self.at.folder().to_path_buf();
         let text = std::fs::read_to_string(folder.join("deployment.json")).with_context(|| {
-            format!("no deployment in {}\n  hint: earnest deploy PLAN makes one, --state names another", folder.display())
+            format!(
+                "no deployment in {}\n  hint: earnest deploy PLAN makes one, --state names another",
+                folder.display()
+            )
         })?;
         let Place { rpc, record } = serde_json::from_str(&text).context("deployment.json cannot be read")?;
         let plan = plan_file::read(&folder.join("plan.toml"))?;
@@ -227,7 +227,8 @@ impl Serve {
             let listener = listener.with_context(|| {
                 format!("cannot listen on port {}\n  hint: --port names another, 0 takes any", self.port)
             })?;
-            let gateway = tokio::task::spawn_blocking(move || open(&plan, &record, settings, key, opener)).await??;
+            let gateway =
+                tokio::task::spawn_blocking(move || open(&plan, &record, settings, key, opener)).await??;
             println!("gateway http://{}/v1", listener.local_addr()?);
             eprintln!("keys: earnest key create --deposit \"10 credits\". Ctrl-C stops.");
             serve(gateway, listener, &folder, told_to_stop()).await

@@ -175,7 +175,9 @@ fn coins(text: &str) -> Result<Coins, String> {
             let units = Credits::parse(amount.trim()).ok_or(expected)?.units();
             Ok(Coins { credits: true, units })
         }
-        "cash" => Ok(Coins { credits: false, units: Cash::parse(amount.trim()).ok_or(expected)?.units().into() }),
+        "cash" => {
+            Ok(Coins { credits: false, units: Cash::parse(amount.trim()).ok_or(expected)?.units().into() })
+        }
         _ => Err(expected.into()),
     }
 }
@@ -266,9 +268,8 @@ impl Purse {
     fn open(folder: &Path) -> Result<Self> {
         let file = folder.join(FILE);
         let held = match std::fs::read(&file) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).with_context(|| format!("{} cannot be read", file.display()))?
-            }
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} cannot be read", file.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
         };
@@ -307,7 +308,8 @@ impl Purse {
 
     /// A key by id or name, and its channel.
     fn find_key(&self, name: &str) -> Result<(usize, String)> {
-        let all = self.held.iter().enumerate().flat_map(|(at, held)| held.keys.iter().map(move |key| (at, key)));
+        let all =
+            self.held.iter().enumerate().flat_map(|(at, held)| held.keys.iter().map(move |key| (at, key)));
         let found: Vec<_> = all.filter(|(_, key)| key.id == name || key.name == name).collect();
         match found.as_slice() {
             [(at, key)] => Ok((*at, key.id.clone())),
@@ -331,14 +333,19 @@ impl Gateway {
         let url = url.context("no gateway is known\n  hint: --gateway URL, or start one: earnest gateway")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = reqwest::Client::builder().timeout(Duration::from_secs(120)).build()?;
-        Ok(Gateway { url: url.trim().trim_end_matches('/').trim_end_matches("/v1").to_owned(), client, runtime })
+        Ok(Gateway {
+            url: url.trim().trim_end_matches('/').trim_end_matches("/v1").to_owned(),
+            client,
+            runtime,
+        })
     }
 
     fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
         self.runtime.block_on(async {
             let response = request.send().await.with_context(|| format!("the gateway at {}", self.url))?;
             let status = response.status();
-            let value: Value = response.json().await.with_context(|| format!("the gateway answered {status}"))?;
+            let value: Value =
+                response.json().await.with_context(|| format!("the gateway answered {status}"))?;
             if !status.is_success() {
                 let why = value["error"]["message"].as_str().unwrap_or("it did not say why");
                 bail!("the gateway refused: {why}");
@@ -370,7 +377,9 @@ impl Gateway {
 impl Limits {
     fn wanted(&self, coin: &str) -> Result<Wanted> {
         let in_coin = |amount: Option<Coins>| match amount {
-            Some(amount) if amount.credits != (coin == "credits") => bail!("limits of this key are in {coin}"),
+            Some(amount) if amount.credits != (coin == "credits") => {
+                bail!("limits of this key are in {coin}")
+            }
             amount => Ok(amount.map(|amount| amount.units)),
         };
         Ok(Wanted {
@@ -392,7 +401,8 @@ impl Funding<'_> {
     /// Moves coins of the payer (the owner's wallet, or a vault of the owner's) into the channel.
     fn deposit(&mut self, channel: &Channel, coin: &Coin, amount: u128) -> Result<()> {
         let settlement = Settlement { chain_id: self.terms.chain_id, at: self.terms.settlement };
-        let id = settlement.channel_id(channel).context("the gateway's withdraw delay does not fit 40 bits")?;
+        let id =
+            settlement.channel_id(channel).context("the gateway's withdraw delay does not fit 40 bits")?;
         let domain = CoinDomain {
             name: coin.name.clone(),
             version: coin.version.clone(),
@@ -455,7 +465,11 @@ fn check(terms: &Terms, session: &Session) -> Result<()> {
 }
 
 fn shown(credits: bool, units: u128) -> String {
-    let coin = if credits { earnest_serve::gateway::journal::Coin::Credits } else { earnest_serve::gateway::journal::Coin::Cash };
+    let coin = if credits {
+        earnest_serve::gateway::journal::Coin::Credits
+    } else {
+        earnest_serve::gateway::journal::Coin::Cash
+    };
     earnest_serve::gateway::amount(coin, units)
 }
 
@@ -496,11 +510,24 @@ fn tell(state: &Value, json: bool) -> Result<()> {
     }
     let text = |name: &str| state[name].as_str().unwrap_or("?").to_owned();
     println!("channel {} ({})", text("channel"), text("state"));
-    println!("  deposited {}, signed for {}, charged {}, left {}", text("deposited"), text("signed"), text("charged"), text("left"));
+    println!(
+        "  deposited {}, signed for {}, charged {}, left {}",
+        text("deposited"),
+        text("signed"),
+        text("charged"),
+        text("left")
+    );
     for key in state["keys"].as_array().into_iter().flatten() {
         let text = |name: &str| key[name].as_str().unwrap_or("-").to_owned();
         let revoked = if key["revoked"] == json!(true) { ", revoked" } else { "" };
-        println!("  {} {:?}: spent {}, a day {}, in all {}{revoked}", text("id"), text("name"), text("spent"), text("per_day"), text("total"));
+        println!(
+            "  {} {:?}: spent {}, a day {}, in all {}{revoked}",
+            text("id"),
+            text("name"),
+            text("spent"),
+            text("per_day"),
+            text("total")
+        );
     }
     Ok(())
 }
@@ -556,12 +583,24 @@ impl Create {
         let gateway = Gateway::of(&at, None)?;
         let base = format!("{}/v1", gateway.url);
         if at.json {
-            println!("{}", serde_json::to_string_pretty(&json!({"base_url": base, "api_key": secret, "channel": state}))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(
+                    &json!({"base_url": base, "api_key": secret, "channel": state})
+                )?
+            );
         } else {
             println!("{secret}");
             eprintln!("base URL {base}");
-            eprintln!("{} signed for of {} deposited; more: earnest key renew", state["signed"].as_str().unwrap_or("?"), state["deposited"].as_str().unwrap_or("?"));
-            eprintln!("the key is also kept in {}, with the key that signs for it", at.place.folder().join(FILE).display());
+            eprintln!(
+                "{} signed for of {} deposited; more: earnest key renew",
+                state["signed"].as_str().unwrap_or("?"),
+                state["deposited"].as_str().unwrap_or("?")
+            );
+            eprintln!(
+                "the key is also kept in {}, with the key that signs for it",
+                at.place.folder().join(FILE).display()
+            );
         }
         Ok(())
     }
@@ -572,7 +611,14 @@ fn secret() -> String {
     format!("sk-earnest-{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random::<32>()))
 }
 
-fn another(at: &At, session: &Session, start: &str, name: &str, ceiling: Option<Coins>, limits: &Limits) -> Result<(String, Value)> {
+fn another(
+    at: &At,
+    session: &Session,
+    start: &str,
+    name: &str,
+    ceiling: Option<Coins>,
+    limits: &Limits,
+) -> Result<(String, Value)> {
     let mut purse = Purse::open(at.place.folder())?;
     let found = purse.find(Some(start))?;
     let held = purse.held[found].clone();
@@ -609,7 +655,8 @@ fn create(
     let terms = gateway.terms()?;
     check(&terms, &session)?;
     let word = if deposit.credits { "credits" } else { "cash" };
-    let coin = terms.coins.iter().find(|coin| coin.coin == word).context("the gateway does not take this coin")?;
+    let coin =
+        terms.coins.iter().find(|coin| coin.coin == word).context("the gateway does not take this coin")?;
     let limits = limits.wanted(word)?;
     let payer = match locked {
         None => owner.address(),
@@ -627,7 +674,11 @@ fn create(
     let mut funding = Funding { session: &mut session, owner, terms: &terms };
     let has = funding.balance(coin.token, payer)?;
     if has < deposit.units {
-        bail!("{payer} has {}, and {} is to be deposited", shown(deposit.credits, has), shown(deposit.credits, deposit.units));
+        bail!(
+            "{payer} has {}, and {} is to be deposited",
+            shown(deposit.credits, has),
+            shown(deposit.credits, deposit.units)
+        );
     }
     let session_key = B256::from(random::<32>());
     let held = Held {
@@ -653,7 +704,10 @@ fn create(
     let id = earnest_serve::gateway::books::key_id(hash);
     // Before any coin moves: without the session key a deposit could not be used, nor withdrawn from a vault's channel.
     let mut purse = Purse::open(at.place.folder())?;
-    purse.held.push(Held { keys: vec![Secret { id, name: name.to_owned(), secret: secret.clone() }], ..held.clone() });
+    purse.held.push(Held {
+        keys: vec![Secret { id, name: name.to_owned(), secret: secret.clone() }],
+        ..held.clone()
+    });
     purse.save()?;
     funding.deposit(&held.channel, coin, deposit.units)?;
     let voucher = Some(held.voucher(ceiling.units));
@@ -733,10 +787,20 @@ impl TopUp {
         }
         let state = gateway.order(held, &Order::Look)?;
         if state["state"] != json!("open") {
-            bail!("the channel is closed: a deposit would be exposed to its old vouchers\n  hint: earnest key create opens another");
+            bail!(
+                "the channel is closed: a deposit would be exposed to its old vouchers\n  hint: earnest key create opens another"
+            );
         }
-        let coin = terms.coins.iter().find(|coin| coin.coin == word).context("the gateway does not take this coin")?;
-        Funding { session: &mut session, owner: &owner, terms: &terms }.deposit(&held.channel, coin, self.amount.units)?;
+        let coin = terms
+            .coins
+            .iter()
+            .find(|coin| coin.coin == word)
+            .context("the gateway does not take this coin")?;
+        Funding { session: &mut session, owner: &owner, terms: &terms }.deposit(
+            &held.channel,
+            coin,
+            self.amount.units,
+        )?;
         tell(&gateway.order(held, &Order::Look)?, self.at.json)
     }
 }
@@ -783,7 +847,10 @@ impl Withdraw {
             }
             session.chain.send(&key, at, &Channels::initiateWithdrawCall { config, amount: rest })?;
             let end = now + held.channel.withdraw_delay;
-            println!("the withdrawal has begun; after {} the same command ends it", earnest_core::plan::date::utc(end));
+            println!(
+                "the withdrawal has begun; after {} the same command ends it",
+                earnest_core::plan::date::utc(end)
+            );
             return Ok(());
         }
         let end = pending.initiatedAt.to::<u64>() + held.channel.withdraw_delay;

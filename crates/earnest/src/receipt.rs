@@ -43,8 +43,9 @@ impl ReceiptCommand {
                 .with_context(|| format!("cannot read {}", verify.file.display()))?,
         };
         let file = verify.at.folder().join("deployment.json");
-        let place = std::fs::read_to_string(&file)
-            .with_context(|| format!("no deployment in {}\n  hint: --state names its folder", verify.at.folder().display()))?;
+        let place = std::fs::read_to_string(&file).with_context(|| {
+            format!("no deployment in {}\n  hint: --state names its folder", verify.at.folder().display())
+        })?;
         let Place { record, .. } =
             serde_json::from_str(&place).with_context(|| format!("{} cannot be read", file.display()))?;
         let house = House { chain_id: record.chain_id, revenue: record.contracts.revenue };
@@ -76,6 +77,8 @@ fn read(text: &str) -> Result<SignedReceipt> {
     if text.starts_with('{') {
         return serde_json::from_str(text).context("the receipt cannot be read");
     }
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).context("the receipt is neither JSON nor base64")?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .context("the receipt is neither JSON nor base64")?;
     serde_json::from_slice(&bytes).context("the receipt cannot be read")
 }

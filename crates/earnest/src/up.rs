@@ -14,13 +14,13 @@ use earnest_chain::node::Node;
 use earnest_chain::rpc::Rpc;
 use earnest_core::money::Cash;
 use earnest_core::plan::Plan;
-use earnest_serve::chain::ChainThread;
 use earnest_serve::attester::rules::Rules;
 use earnest_serve::attester::sign_in::Origin;
 use earnest_serve::attester::{self, Attester, Settings};
+use earnest_serve::chain::ChainThread;
+use earnest_serve::echo::Echo;
 use earnest_serve::guard::Guard;
 use earnest_serve::portal::{self, Faucet, Portal};
-use earnest_serve::echo::Echo;
 use earnest_serve::provider::dial::{Model, News, Provider, upstream_models};
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::server::Limits;
@@ -284,9 +284,7 @@ impl Up {
         let Some(url) = &self.models.upstream else {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let url = format!("http://{}/v1", listener.local_addr()?);
-            let models = gateway::model_names(&[], plan);
-            let names: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
-            let app = Echo { models: names, ..Echo::default() }.router();
+            let app = Echo::default().router();
             tokio::spawn(server::serve_unguarded(
                 Limits::for_gateway(),
                 listener,
@@ -294,7 +292,8 @@ impl Up {
                 std::future::pending(),
             ));
             eprintln!("no --upstream: a built-in echo answers, which is no model");
-            return Ok((url, models.into_iter().map(pair).collect()));
+            let models = gateway::model_names(&[], plan).into_iter();
+            return Ok((url, models.map(|(name, _)| Model { name, upstream: "echo".into() }).collect()));
         };
         let listed = gateway::model_names(&self.models.models, plan);
         if !self.models.models.is_empty() {
@@ -391,7 +390,13 @@ fn development_key(place: &Where, plan: &Plan, record: &Record, url: &str) -> Re
     }
     let (owner, deposit) = (dev_key("developer"), Cash::from_units(100_000_000));
     let mut session = place.open()?;
-    mint_cash(&mut session.chain, &dev_key("deployer"), record.contracts.cash, owner.address(), deposit.units())?;
+    mint_cash(
+        &mut session.chain,
+        &dev_key("deployer"),
+        record.contracts.cash,
+        owner.address(),
+        deposit.units(),
+    )?;
     let wish = Wish { place, gateway: url.into(), owner, name: NAME.into(), deposit: Coins::cash(deposit) };
     Create::of(&wish).map(Some)
 }

@@ -25,8 +25,8 @@ use earnest_chain::key::{Key, signer_of};
 use earnest_chain::permit::SignedPermit;
 use earnest_core::plan::{Plan, Time};
 
-use book::Book;
 use crate::chain::ChainThread;
+use book::Book;
 use log::{Entry, Grant, Log};
 use pace::Pace;
 use refusal::Refusal;

@@ -10,7 +10,7 @@ use earnest_chain::voucher::Channel;
 use earnest_core::account::{Account, Budget, OverLimit, Refused};
 use sha2::{Digest, Sha256};
 
-use super::journal::{ChannelRow, Coin, Entry, Journal, KeyRow, Kept, Limits};
+use super::journal::{ChannelRow, Coin, Entry, Journal, Kept, KeyRow, Limits};
 
 /// One channel.
 pub struct Line {

@@ -6,8 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All of them, in the order a request meets them.
 pub const POINTS: [&str; 12] = [
-    "admitted", "leased", "sent", "headed", "answered", "handed", "written", "charged", "journal-before",
-    "journal-after", "claim-sent", "claim-kept",
+    "admitted",
+    "leased",
+    "sent",
+    "headed",
+    "answered",
+    "handed",
+    "written",
+    "charged",
+    "journal-before",
+    "journal-after",
+    "claim-sent",
+    "claim-kept",
 ];
 
 /// `NAME:N`: where, and at which visit.

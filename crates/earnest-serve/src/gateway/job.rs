@@ -83,7 +83,14 @@ pub struct Admitted {
 
 impl Job {
     /// A request was let in.
-    pub fn new(gateway: Arc<Gateway>, key: Arc<ApiKey>, id: String, admitted: Admitted, lease: Option<u64>, turn: Option<Turn>) -> Self {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        key: Arc<ApiKey>,
+        id: String,
+        admitted: Admitted,
+        lease: Option<u64>,
+        turn: Option<Turn>,
+    ) -> Self {
         gateway.metrics.in_flight.inc();
         let Admitted { endpoint, model, price_version, rates, most, reserve, asked, length } = admitted;
         let (begun, over) = (Instant::now(), false);
@@ -122,7 +129,14 @@ impl Job {
     }
 
     /// The charge, with its receipt, signed or (for a mark, which may never be needed) not.
-    pub fn charge(&self, served: &Served, usage: Usage, complete: bool, answer: Option<B256>, signed: bool) -> Charge {
+    pub fn charge(
+        &self,
+        served: &Served,
+        usage: Usage,
+        complete: bool,
+        answer: Option<B256>,
+        signed: bool,
+    ) -> Charge {
         // Never more than was reserved, whatever anyone says.
         let charge =
             self.rates.charge(self.endpoint.service(), usage).unwrap_or(self.reserve).min(self.reserve);

@@ -293,7 +293,9 @@ impl Journal {
             let mut connection = connect()?;
             let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
             if version > VERSION {
-                bail!("it was written by a later version of Earnest ({version}, and this one knows {VERSION})");
+                bail!(
+                    "it was written by a later version of Earnest ({version}, and this one knows {VERSION})"
+                );
             }
             connection.execute_batch(SCHEMA)?;
             connection.pragma_update(None, "user_version", VERSION)?;
@@ -374,8 +376,8 @@ impl Journal {
     /// A receipt of a key's channel.
     pub fn receipt(&self, id: &str, channel: B256) -> Result<Option<SignedReceipt>> {
         self.read(|reader| {
-            let mut select =
-                reader.prepare_cached("SELECT receipt, signature FROM charges WHERE id = ? AND channel = ?")?;
+            let mut select = reader
+                .prepare_cached("SELECT receipt, signature FROM charges WHERE id = ? AND channel = ?")?;
             let found = select.query_row(params![id, channel.as_slice()], |row| {
                 Ok(SignedReceipt { receipt: row.get(0)?, signature: row.get::<_, Vec<u8>>(1)?.into() })
             });
@@ -386,8 +388,8 @@ impl Journal {
     /// Charges of a channel, the latest first.
     pub fn charges(&self, channel: B256, most: u32) -> Result<Vec<Charge>> {
         self.read(|reader| {
-            let mut select =
-                reader.prepare_cached("SELECT * FROM charges WHERE channel = ? ORDER BY rowid DESC LIMIT ?")?;
+            let mut select = reader
+                .prepare_cached("SELECT * FROM charges WHERE channel = ? ORDER BY rowid DESC LIMIT ?")?;
             let rows = select.query_map(params![channel.as_slice(), most], |row| Ok(charge(row)))?;
             rows.map(|row| row?).collect()
         })
@@ -450,7 +452,8 @@ impl Journal {
             for channel in channels {
                 let charged = charged.query_row([channel.as_slice()], |row| number(row, 0)).optional()?;
                 let Some(charged) = charged else { continue };
-                let pays = pays.query_map([channel.as_slice()], |row| Ok((address(row, 0)?, number(row, 1)?)))?;
+                let pays =
+                    pays.query_map([channel.as_slice()], |row| Ok((address(row, 0)?, number(row, 1)?)))?;
                 let pays = pays.collect::<Result<_, _>>()?;
                 all.push(Claimable { channel: *channel, charged, pays });
             }
@@ -479,7 +482,8 @@ impl Journal {
     /// What each channel has paid, as far as claims stand.
     pub fn claimed(&self, coin: Coin) -> Result<Vec<(B256, u128)>> {
         self.read(|reader| {
-            let mut select = reader.prepare_cached("SELECT id, claimed FROM channels WHERE coin = ? ORDER BY id")?;
+            let mut select =
+                reader.prepare_cached("SELECT id, claimed FROM channels WHERE coin = ? ORDER BY id")?;
             let rows = select.query_map([coin.word()], |row| Ok((hash(row, 0)?, number(row, 1)?)))?;
             Ok(rows.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|(_, claimed)| *claimed > 0).collect())
         })
@@ -582,7 +586,8 @@ fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> Result<()> {
                 .execute(params![ceiling.to_string(), signature.as_ref(), id.as_slice()])?;
         }
         Entry::Ordered(id, time) => {
-            to.prepare_cached("UPDATE channels SET ordered = ? WHERE id = ?")?.execute(params![time, id.as_slice()])?;
+            to.prepare_cached("UPDATE channels SET ordered = ? WHERE id = ?")?
+                .execute(params![time, id.as_slice()])?;
         }
         Entry::Chain(id, deposited, claimed, state) => {
             to.prepare_cached("UPDATE channels SET deposited = ?, claimed = ?, state = ? WHERE id = ?")?
@@ -643,7 +648,8 @@ fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> Result<()> {
                 .query_row(params![id.as_slice(), total.to_string()], |row| row.get::<_, String>(0))
                 .optional()?;
             // A claim by another gateway: what is whose comes with the next one of our own, for sums are since the beginning.
-            let pays: Vec<(Address, String)> = pays.map_or(Ok(Vec::new()), |pays| serde_json::from_str(&pays))?;
+            let pays: Vec<(Address, String)> =
+                pays.map_or(Ok(Vec::new()), |pays| serde_json::from_str(&pays))?;
             let mut earned =
                 to.prepare_cached("UPDATE earned SET claimed = ? WHERE channel = ? AND provider = ?")?;
             for (provider, pay) in pays {
@@ -763,12 +769,8 @@ impl Totals {
                 .execute(params![charged.to_string(), id.as_slice()])?;
         }
         for (id, budget) in self.keys.drain() {
-            to.prepare_cached("UPDATE keys SET spent = ?, day = ?, spent_today = ? WHERE id = ?")?.execute(params![
-                budget.spent.to_string(),
-                budget.day,
-                budget.spent_today.to_string(),
-                id
-            ])?;
+            to.prepare_cached("UPDATE keys SET spent = ?, day = ?, spent_today = ? WHERE id = ?")?
+                .execute(params![budget.spent.to_string(), budget.day, budget.spent_today.to_string(), id])?;
         }
         for ((day, key, model), (requests, usage, charge)) in self.usage.drain() {
             to.prepare_cached(
@@ -850,7 +852,8 @@ fn read(connection: &Connection) -> Result<Kept> {
             let amount = |index| -> Result<Option<u128>> {
                 row.get::<_, Option<String>>(index)?.map(|text| Ok(text.parse()?)).transpose()
             };
-            let models = row.get::<_, Option<String>>(4)?.map(|text| serde_json::from_str(&text)).transpose()?;
+            let models =
+                row.get::<_, Option<String>>(4)?.map(|text| serde_json::from_str(&text)).transpose()?;
             let limits = Limits { models, per_day: amount(5)?, total: amount(6)? };
             let budget = Budget {
                 total: limits.total,

@@ -31,14 +31,19 @@ impl Default for Metrics {
     fn default() -> Self {
         let registry = Registry::new();
         let named = |name: &str, help: &str| Opts::new(format!("earnest_{name}"), help);
-        let requests = IntCounterVec::new(named("requests_total", "requests, by how they ended"), &["endpoint", "status"]);
+        let requests = IntCounterVec::new(
+            named("requests_total", "requests, by how they ended"),
+            &["endpoint", "status"],
+        );
         let buckets = vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
         let seconds = HistogramVec::new(
             HistogramOpts::new("earnest_request_seconds", "from admission to the last byte").buckets(buckets),
             &["model"],
         );
-        let tokens = IntCounterVec::new(named("model_tokens_total", "model tokens charged"), &["model", "kind"]);
-        let cut_off = IntCounter::with_opts(named("cut_off_total", "answers that were not written out whole"));
+        let tokens =
+            IntCounterVec::new(named("model_tokens_total", "model tokens charged"), &["model", "kind"]);
+        let cut_off =
+            IntCounter::with_opts(named("cut_off_total", "answers that were not written out whole"));
         let in_flight = IntGauge::with_opts(named("in_flight", "requests in flight"));
         let behind = IntGauge::with_opts(named("journal_behind", "entries that are not on the disk"));
         let claims = IntCounter::with_opts(named("claims_total", "claims that stand on the chain"));
@@ -55,8 +60,17 @@ impl Default for Metrics {
             claims_failed: failed.expect(VALID),
             registry,
         };
-        let Metrics { registry, requests, seconds, tokens, cut_off, in_flight, journal_behind, claims, claims_failed } =
-            &metrics;
+        let Metrics {
+            registry,
+            requests,
+            seconds,
+            tokens,
+            cut_off,
+            in_flight,
+            journal_behind,
+            claims,
+            claims_failed,
+        } = &metrics;
         let all: [Box<dyn prometheus::core::Collector>; 8] = [
             Box::new(requests.clone()),
             Box::new(seconds.clone()),

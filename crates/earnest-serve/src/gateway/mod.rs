@@ -248,7 +248,10 @@ impl Gateway {
                 ticks.tick().await;
                 let Some(gateway) = marks.upgrade() else { return };
                 stream::write_marks(&gateway);
-                gateway.metrics.journal_behind.set(i64::try_from(gateway.journal.behind()).unwrap_or(i64::MAX));
+                gateway
+                    .metrics
+                    .journal_behind
+                    .set(i64::try_from(gateway.journal.behind()).unwrap_or(i64::MAX));
             }
         });
         if self.till.is_some() {

@@ -144,20 +144,22 @@ fn bad(why: impl std::fmt::Display) -> Refusal {
 impl Gateway {
     /// Follows an order and says how its channel stands then.
     pub async fn follow(self: &Arc<Self>, body: &Body) -> Result<Value, Refusal> {
-        let signed: Signed<'_> =
-            serde_json::from_slice(body).map_err(|error| bad(format!("the order cannot be read: {error}")))?;
+        let signed: Signed<'_> = serde_json::from_slice(body)
+            .map_err(|error| bad(format!("the order cannot be read: {error}")))?;
         let Signed { channel, order: raw, time, signature } = signed;
         let id = self.place.settlement.channel_id(&channel);
         let id = id.ok_or_else(|| bad("the channel's withdrawDelay does not fit 40 bits"))?;
         let digest = self.house.order(id, raw.get().as_bytes(), time);
         if !signed_by(channel.payer_authorizer, digest, &signature) {
-            return Err(Refusal::Forbidden("the order is not signed by the channel's payerAuthorizer".into()));
+            return Err(Refusal::Forbidden(
+                "the order is not signed by the channel's payerAuthorizer".into(),
+            ));
         }
         if time.abs_diff(now_ms()) > CLOCKS {
             return Err(bad("the order's time is more than five minutes off: set the clock"));
         }
-        let order: Order =
-            serde_json::from_str(raw.get()).map_err(|error| bad(format!("the order cannot be read: {error}")))?;
+        let order: Order = serde_json::from_str(raw.get())
+            .map_err(|error| bad(format!("the order cannot be read: {error}")))?;
         let line = match self.books.line(id) {
             Some(line) => line,
             None => self.open_line(id, channel, &order).await?,
@@ -166,7 +168,9 @@ impl Gateway {
         if !matches!(order, Order::Look) {
             let later = line.ordered.fetch_max(time, Ordering::AcqRel) < time;
             if !later {
-                return Err(Refusal::Conflict("an order of this time or a later one was followed already".into()));
+                return Err(Refusal::Conflict(
+                    "an order of this time or a later one was followed already".into(),
+                ));
             }
             self.journal.write(Entry::Ordered(id, time));
         }
@@ -203,7 +207,12 @@ impl Gateway {
     }
 
     /// A channel that was not used here before: it must pay this house, and only its first key opens it.
-    async fn open_line(self: &Arc<Self>, id: B256, channel: Channel, order: &Order) -> Result<Arc<Line>, Refusal> {
+    async fn open_line(
+        self: &Arc<Self>,
+        id: B256,
+        channel: Channel,
+        order: &Order,
+    ) -> Result<Arc<Line>, Refusal> {
         if !matches!(order, Order::CreateKey { voucher: Some(_), .. }) {
             return Err(Refusal::Missing(format!("the channel {id} is not known here"), "unknown_channel"));
         }
@@ -211,13 +220,24 @@ impl Gateway {
         if channel.receiver != revenue || channel.receiver_authorizer != revenue {
             return Err(bad(format!("receiver and receiverAuthorizer of the channel must be {revenue}")));
         }
-        let coin = [Coin::Credits, Coin::Cash].into_iter().find(|coin| self.place.coin(*coin) == channel.token);
-        let coin = coin.ok_or_else(|| bad("the channel's token is neither the credit nor the cash of this offering"))?;
+        let coin =
+            [Coin::Credits, Coin::Cash].into_iter().find(|coin| self.place.coin(*coin) == channel.token);
+        let coin = coin
+            .ok_or_else(|| bad("the channel's token is neither the credit nor the cash of this offering"))?;
         let least = self.settings.withdraw_delay;
         if channel.withdraw_delay < least {
-            return Err(bad(format!("the channel's withdrawDelay is under the {least} s that this gateway asks for")));
+            return Err(bad(format!(
+                "the channel's withdrawDelay is under the {least} s that this gateway asks for"
+            )));
         }
-        let row = ChannelRow { id, channel, coin, account: Account::default(), signature: Bytes::new(), ordered: 0 };
+        let row = ChannelRow {
+            id,
+            channel,
+            coin,
+            account: Account::default(),
+            signature: Bytes::new(),
+            ordered: 0,
+        };
         // The chain is asked before anything is kept: channels without a deposit cost nothing here.
         let probe = Arc::new(Line {
             id,
@@ -230,7 +250,9 @@ impl Gateway {
         self.look(&probe).await?;
         let account = probe.account.lock().expect("no panic holds it").clone();
         if account.deposited == 0 {
-            return Err(Refusal::Quota(format!("the channel {id} has no deposit, or not under enough blocks yet")));
+            return Err(Refusal::Quota(format!(
+                "the channel {id} has no deposit, or not under enough blocks yet"
+            )));
         }
         if account.claimed > 0 || account.state != Life::Open {
             return Err(bad("the channel was used before, or a withdrawal from it has begun: open another"));
@@ -244,7 +266,9 @@ impl Gateway {
     async fn renew(self: &Arc<Self>, line: &Arc<Line>, voucher: &Voucher) -> Result<(), Refusal> {
         let digest = self.place.settlement.voucher(line.id, voucher.ceiling);
         if !signed_by(line.channel.payer_authorizer, digest, &voucher.signature) {
-            return Err(Refusal::Forbidden("the voucher is not signed by the channel's payerAuthorizer".into()));
+            return Err(Refusal::Forbidden(
+                "the voucher is not signed by the channel's payerAuthorizer".into(),
+            ));
         }
         // It may be for a deposit that has just been made.
         if voucher.ceiling > line.account.lock().expect("no panic holds it").deposited {
@@ -303,7 +327,8 @@ impl Gateway {
     pub fn stands(&self, line: &Line) -> Value {
         let account = line.account.lock().expect("no panic holds it").clone();
         let shown = |units: u128| amount(line.coin, units);
-        let keys: Vec<Value> = self.books.keys_of(line.id).iter().map(|key| key_stands(key, line.coin)).collect();
+        let keys: Vec<Value> =
+            self.books.keys_of(line.id).iter().map(|key| key_stands(key, line.coin)).collect();
         json!({
             "channel": line.id,
             "config": line.channel,

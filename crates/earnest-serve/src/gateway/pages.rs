@@ -56,7 +56,11 @@ pub async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> 
 }
 
 /// `GET /v1/models/{id}`
-pub async fn model(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Path(id): Path<String>) -> Answer {
+pub async fn model(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Answer {
     let key = gateway.authenticate(&headers)?;
     let prices = gateway.prices();
     let known = prices.rates(&id, key.line.coin).is_some() && gateway.routes.serves(&id);
@@ -193,7 +197,8 @@ pub async fn receipt(
     let channel = key.line.id;
     let name = id.clone();
     let found = read(&gateway, move |gateway| gateway.journal.receipt(&name, channel)).await?;
-    let found = found.ok_or_else(|| Refusal::Missing(format!("there is no receipt {id:?}"), "unknown_receipt"))?;
+    let found =
+        found.ok_or_else(|| Refusal::Missing(format!("there is no receipt {id:?}"), "unknown_receipt"))?;
     Ok(Json(found).into_response())
 }
 
@@ -215,7 +220,8 @@ fn coin_named(word: &str) -> Result<Coin, Refusal> {
 
 async fn statement_of(gateway: &Arc<Gateway>, coin: Coin, number: Option<u32>) -> Result<Response, Refusal> {
     let found = read(gateway, move |gateway| gateway.journal.statement(coin, number)).await?;
-    let found = found.ok_or_else(|| Refusal::Missing("there is no such statement".into(), "unknown_statement"))?;
+    let found =
+        found.ok_or_else(|| Refusal::Missing("there is no such statement".into(), "unknown_statement"))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], found.document).into_response())
 }
 

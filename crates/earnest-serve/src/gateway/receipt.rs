@@ -159,7 +159,8 @@ mod rates {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Rates, D::Error> {
         let text = Text::deserialize(from)?;
-        let number = |text: Option<String>| text.map(|text| text.parse()).transpose().map_err(de::Error::custom);
+        let number =
+            |text: Option<String>| text.map(|text| text.parse()).transpose().map_err(de::Error::custom);
         Ok(Rates {
             input: number(text.input)?,
             cached: number(text.cached)?,

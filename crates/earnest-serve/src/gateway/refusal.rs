@@ -64,8 +64,12 @@ impl Refusal {
             Refusal::NoProvider(why, _) => {
                 (S::SERVICE_UNAVAILABLE, "server_error", None, Some("no_provider"), why)
             }
-            Refusal::Upstream(why) => (S::BAD_GATEWAY, "server_error", None, Some("bad_provider_answer"), why),
-            Refusal::Timeout(why) => (S::GATEWAY_TIMEOUT, "server_error", None, Some("provider_timeout"), why),
+            Refusal::Upstream(why) => {
+                (S::BAD_GATEWAY, "server_error", None, Some("bad_provider_answer"), why)
+            }
+            Refusal::Timeout(why) => {
+                (S::GATEWAY_TIMEOUT, "server_error", None, Some("provider_timeout"), why)
+            }
             Refusal::Internal(why) => (S::INTERNAL_SERVER_ERROR, "server_error", None, None, why),
         }
     }

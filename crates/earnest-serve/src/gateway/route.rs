@@ -226,7 +226,9 @@ impl Routes {
     fn candidates(&self, model: &str, most_ask: u16) -> Vec<Candidate> {
         let mut all = Vec::new();
         for (index, own) in self.own.iter().enumerate() {
-            let Some((_, upstream)) = own.upstream.models.iter().find(|(name, _)| name == model) else { continue };
+            let Some((_, upstream)) = own.upstream.models.iter().find(|(name, _)| name == model) else {
+                continue;
+            };
             let health = self.health(Name::Own(index));
             let provider = own.upstream.provider;
             let served = Served { provider, ask: 0, model: upstream.clone(), signs: false, health };
@@ -358,13 +360,16 @@ impl Routes {
             Err(_) => {
                 served.health.failed();
                 let secs = self.patience.head.as_secs();
-                return Err(Failed::Next(Refusal::Timeout(format!("the provider did not begin to answer in {secs} s"))));
+                return Err(Failed::Next(Refusal::Timeout(format!(
+                    "the provider did not begin to answer in {secs} s"
+                ))));
             }
         };
         let (parts, body) = response.into_parts();
         match parts.status {
             StatusCode::TOO_MANY_REQUESTS => {
-                let wait = parts.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
+                let wait =
+                    parts.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
                 Err(Failed::Full(wait.unwrap_or(1)))
             }
             status if status.is_server_error() => Err(next(format!("the provider answered {status}"))),

@@ -41,7 +41,8 @@ const STREAM_TRIES: u32 = 2;
 fn secret(headers: &HeaderMap) -> Result<&str, Refusal> {
     let missing = "you did not provide an API key: send it as Authorization: Bearer sk-earnest-…";
     let header = headers.get(header::AUTHORIZATION).ok_or_else(|| Refusal::Key(missing.into()))?;
-    let text = header.to_str().map_err(|_| Refusal::Key("the Authorization header is not plain text".into()))?;
+    let text =
+        header.to_str().map_err(|_| Refusal::Key("the Authorization header is not plain text".into()))?;
     let (scheme, secret) = text.split_once(' ').ok_or_else(|| Refusal::Key(missing.into()))?;
     if !scheme.eq_ignore_ascii_case("bearer") || secret.trim().is_empty() {
         return Err(Refusal::Key(missing.into()));
@@ -63,7 +64,13 @@ impl Gateway {
     }
 
     /// What a request may cost at most, if this key may ask it.
-    fn price(&self, key: &ApiKey, endpoint: Endpoint, asked: &Asked, pinned: Option<&str>) -> Result<(u32, earnest_core::charge::Rates, u128), Refusal> {
+    fn price(
+        &self,
+        key: &ApiKey,
+        endpoint: Endpoint,
+        asked: &Asked,
+        pinned: Option<&str>,
+    ) -> Result<(u32, earnest_core::charge::Rates, u128), Refusal> {
         let prices = self.prices();
         if let Some(pinned) = pinned
             && pinned != prices.version.to_string()
@@ -77,7 +84,11 @@ impl Gateway {
         let missing = || Refusal::Missing(format!("the model {model:?} does not exist"), "model_not_found");
         let rates = *prices.rates(model, key.line.coin).ok_or_else(missing)?;
         if !rates.sell(endpoint.service()) {
-            let why = format!("the price list does not sell {} of {model:?} for {}", endpoint.path(), key.line.coin.word());
+            let why = format!(
+                "the price list does not sell {} of {model:?} for {}",
+                endpoint.path(),
+                key.line.coin.word()
+            );
             return Err(Refusal::Bad(why, Some("model")));
         }
         let row = key.row.read().expect("no panic holds it");
@@ -93,17 +104,28 @@ impl Gateway {
         use earnest_core::account::Refused as R;
         let shown = |units| amount(coin, units);
         let (reserve, left, of, remedy) = match why {
-            NotAdmitted::Key(over) => {
-                (over.reserve, over.left, format!("of this key's limit {}", over.which), "ask for fewer tokens (max_tokens), or raise the limit")
-            }
-            NotAdmitted::Channel(R::Ceiling { reserve, left }) => {
-                (reserve, left, "of what is signed for".into(), "ask for fewer tokens (max_tokens), or sign for more: earnest key renew")
-            }
-            NotAdmitted::Channel(R::Deposit { reserve, left }) => {
-                (reserve, left, "of the deposit".into(), "ask for fewer tokens (max_tokens), or deposit more: earnest key top-up")
-            }
+            NotAdmitted::Key(over) => (
+                over.reserve,
+                over.left,
+                format!("of this key's limit {}", over.which),
+                "ask for fewer tokens (max_tokens), or raise the limit",
+            ),
+            NotAdmitted::Channel(R::Ceiling { reserve, left }) => (
+                reserve,
+                left,
+                "of what is signed for".into(),
+                "ask for fewer tokens (max_tokens), or sign for more: earnest key renew",
+            ),
+            NotAdmitted::Channel(R::Deposit { reserve, left }) => (
+                reserve,
+                left,
+                "of the deposit".into(),
+                "ask for fewer tokens (max_tokens), or deposit more: earnest key top-up",
+            ),
             NotAdmitted::Channel(_) => {
-                return Refusal::Quota("the channel behind this key is closed: earnest key create opens another".into());
+                return Refusal::Quota(
+                    "the channel behind this key is closed: earnest key create opens another".into(),
+                );
             }
         };
         Refusal::Quota(format!(
@@ -260,8 +282,7 @@ async fn go(
                 time: now_ms(),
             }))));
         }
-        let (mut stream, meter, delivery) =
-            Stream::new(job, served, asked.shows_usage, body, patience.piece);
+        let (mut stream, meter, delivery) = Stream::new(job, served, asked.shows_usage, body, patience.piece);
         match stream.begin().await {
             Ok(()) => {}
             Err((Some(again), _)) if tries < STREAM_TRIES => {
@@ -319,7 +340,10 @@ async fn refused_upstream(
     };
     if !value["error"].is_object() {
         let why = value["detail"].as_str().or(value["message"].as_str()).or(value["error"].as_str());
-        return Err(Refusal::Bad(why.unwrap_or("the provider refused the request and did not say why").into(), None));
+        return Err(Refusal::Bad(
+            why.unwrap_or("the provider refused the request and did not say why").into(),
+            None,
+        ));
     }
     let mut response = Response::new(AxumBody::from(bytes));
     *response.status_mut() = status;

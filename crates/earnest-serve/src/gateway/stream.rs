@@ -341,7 +341,8 @@ impl Stream {
             self.counted.last_event = true;
             return Ok(()); // it goes out with the receipt
         }
-        let told = Told::read(&data).map_err(|error| format!("the provider sent what is not JSON: {error}"))?;
+        let told =
+            Told::read(&data).map_err(|error| format!("the provider sent what is not JSON: {error}"))?;
         if let Some(model) = &told.model
             && !is_the_model(model, [&self.name, &self.meter.served.model])
         {
@@ -484,7 +485,10 @@ impl HttpBody for Stream {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         loop {
             if let Some((bytes, progress, last)) = self.outbox.pop_front() {
                 self.delivery.hand(progress, last);
@@ -512,7 +516,6 @@ impl Drop for Stream {
     }
 }
 
-
 /// A JSON answer, which goes out in one piece.
 pub struct Whole {
     bytes: Option<Bytes>,
@@ -530,7 +533,10 @@ impl HttpBody for Whole {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
         let so_far = Progress { pieces: 1, text: 0, bytes: bytes.len() as u64 };
         self.delivery.hand(so_far, true);
@@ -554,7 +560,11 @@ impl Drop for Whole {
 }
 
 /// Reads a JSON answer whole: its bytes and what the provider signed, or why not.
-pub async fn read_whole(body: Body, most: usize, patience: std::time::Duration) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
+pub async fn read_whole(
+    body: Body,
+    most: usize,
+    patience: std::time::Duration,
+) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
     let limited = http_body_util::Limited::new(body, most);
     let collected = tokio::time::timeout(patience, limited.collect()).await;
     match collected {
@@ -563,7 +573,9 @@ pub async fn read_whole(body: Body, most: usize, patience: std::time::Duration) 
             Ok((collected.to_bytes(), trailers))
         }
         Ok(Err(error)) => Err(Refusal::Upstream(format!("the provider's answer cannot be read: {error}"))),
-        Err(_) => Err(Refusal::Timeout(format!("the provider's answer took longer than {} s", patience.as_secs()))),
+        Err(_) => {
+            Err(Refusal::Timeout(format!("the provider's answer took longer than {} s", patience.as_secs())))
+        }
     }
 }
 

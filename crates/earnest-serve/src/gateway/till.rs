@@ -14,7 +14,7 @@ use earnest_chain::deploy::Deployment;
 use earnest_chain::key::Key;
 use earnest_chain::voucher::Channel;
 use earnest_core::account::State;
-use earnest_core::statement::Tree;
+use earnest_core::merkle::Tree;
 use serde::{Deserialize, Serialize};
 
 use super::books::Line;
@@ -118,13 +118,33 @@ fn config(channel: &Channel) -> Channels::ChannelConfig {
 
 /// The same for the contract that passes it on.
 fn passed_on(channel: &Channel) -> Revenue::ChannelConfig {
-    let Channels::ChannelConfig { payer, payerAuthorizer, receiver, receiverAuthorizer, token, withdrawDelay, salt } =
-        config(channel);
-    Revenue::ChannelConfig { payer, payerAuthorizer, receiver, receiverAuthorizer, token, withdrawDelay, salt }
+    let Channels::ChannelConfig {
+        payer,
+        payerAuthorizer,
+        receiver,
+        receiverAuthorizer,
+        token,
+        withdrawDelay,
+        salt,
+    } = config(channel);
+    Revenue::ChannelConfig {
+        payer,
+        payerAuthorizer,
+        receiver,
+        receiverAuthorizer,
+        token,
+        withdrawDelay,
+        salt,
+    }
 }
 
 /// Asks many things of the settlement contract at once.
-fn ask_all(chain: &mut Chain, block: Option<u64>, at: Address, calls: Vec<Bytes>) -> Result<Vec<Bytes>, ChainError> {
+fn ask_all(
+    chain: &mut Chain,
+    block: Option<u64>,
+    at: Address,
+    calls: Vec<Bytes>,
+) -> Result<Vec<Bytes>, ChainError> {
     let call = Channels::multicallCall { data: calls };
     match block {
         Some(block) => chain.call_in(block, at, &call),
@@ -139,9 +159,11 @@ impl Till {
         self.chain.ask(move |chain| {
             let mut all = Vec::with_capacity(ids.len());
             for ids in ids.chunks(ASKED) {
-                let balances = ids.iter().map(|id| Channels::channelsCall { channelId: *id }.abi_encode().into());
-                let pending =
-                    ids.iter().map(|id| Channels::pendingWithdrawalsCall { channelId: *id }.abi_encode().into());
+                let balances =
+                    ids.iter().map(|id| Channels::channelsCall { channelId: *id }.abi_encode().into());
+                let pending = ids
+                    .iter()
+                    .map(|id| Channels::pendingWithdrawalsCall { channelId: *id }.abi_encode().into());
                 let block = match confirmations {
                     0 => None,
                     depth => Some(chain.block()?.saturating_sub(depth)),
@@ -296,7 +318,10 @@ impl Gateway {
             }
             let signature = line.signature.lock().expect("no panic holds it").clone();
             rows.push(Revenue::VoucherClaim {
-                voucher: Revenue::Voucher { channel: passed_on(&line.channel), maxClaimableAmount: account.ceiling },
+                voucher: Revenue::Voucher {
+                    channel: passed_on(&line.channel),
+                    maxClaimableAmount: account.ceiling,
+                },
                 signature,
                 totalClaimed: total,
             });
@@ -406,14 +431,22 @@ impl Gateway {
         let end = tokio::time::Instant::now() + PATIENCE;
         while line.account.lock().expect("no panic holds it").in_flight > 0 {
             if tokio::time::Instant::now() > end {
-                return Err(Refusal::Busy("requests are still in flight; order the withdrawal again".into(), 10));
+                return Err(Refusal::Busy(
+                    "requests are still in flight; order the withdrawal again".into(),
+                    10,
+                ));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let (gateway, line) = (self.clone(), line.clone());
         let done = tokio::task::spawn_blocking(move || gateway.send_back(&line)).await;
         let failed = |why: String| {
-            Refusal::NoProvider(format!("the chain did not take it: {why}; order the withdrawal again, or withdraw without the gateway: earnest key withdraw --alone"), 5)
+            Refusal::NoProvider(
+                format!(
+                    "the chain did not take it: {why}; order the withdrawal again, or withdraw without the gateway: earnest key withdraw --alone"
+                ),
+                5,
+            )
         };
         done.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(format!("{error:#}")))
     }
@@ -449,5 +482,8 @@ fn shares(kept: &Claimable, total: u128) -> Vec<(Address, u128)> {
         let part = product / alloy_primitives::U256::from(kept.charged.max(1));
         part.to::<u128>()
     };
-    kept.pays.iter().map(|(provider, pay)| (*provider, if total < kept.charged { part(*pay) } else { *pay })).collect()
+    kept.pays
+        .iter()
+        .map(|(provider, pay)| (*provider, if total < kept.charged { part(*pay) } else { *pay }))
+        .collect()
 }

@@ -3,8 +3,8 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use opentelemetry::trace::{
-    Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer as _,
-    TracerProvider as _,
+    Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
+    Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
@@ -34,7 +34,10 @@ impl Trace {
     pub fn begin(&self, endpoint: Endpoint, model: &str, headers: &HeaderMap) -> Request {
         let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
         let Some((_, tracer)) = &self.0 else {
-            return Request { span: None, given: given.filter(|text| parent(text).is_some()).map(str::to_owned) };
+            return Request {
+                span: None,
+                given: given.filter(|text| parent(text).is_some()).map(str::to_owned),
+            };
         };
         let parent = given.and_then(parent).map(|parent| Context::new().with_remote_span_context(parent));
         let span = tracer

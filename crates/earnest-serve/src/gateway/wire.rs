@@ -352,7 +352,8 @@ impl Told {
                 told.text(message.reasoning_content.as_deref());
                 told.text(message.reasoning.map(RawValue::get).filter(|raw| *raw != "null"));
                 told.text(message.refusal.as_deref());
-                for function in message.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref()) {
+                for function in message.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref())
+                {
                     told.text(function.name.as_deref());
                     told.text(function.arguments.as_deref());
                     told.text += if function.name.is_some() { MARKUP } else { 0 };
@@ -413,11 +414,15 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_passes_as_it_came() {
-        let body = r#" {"messages":[{"role":"user","content":"h\u00e9"}], "max_tokens": 5,"model":"a","zzz":1.00}"#;
+        let body =
+            r#" {"messages":[{"role":"user","content":"h\u00e9"}], "max_tokens": 5,"model":"a","zzz":1.00}"#;
         let plain = asked(Endpoint::Chat, body);
         assert_eq!(String::from_utf8(plain.body.clone()).unwrap(), body);
         assert_eq!(plain.most, Usage { input: body.len() as u64 + 64, cached: 0, output: 5 });
-        assert_eq!(String::from_utf8(plain.body_for("b/\"c\"")).unwrap(), body.replace("\"a\"", r#""b/\"c\"""#));
+        assert_eq!(
+            String::from_utf8(plain.body_for("b/\"c\"")).unwrap(),
+            body.replace("\"a\"", r#""b/\"c\"""#)
+        );
     }
 
     #[test]
@@ -446,7 +451,9 @@ mod tests {
             r#"{"max_tokens":100,"model":"a","stream_options":{"include_usage":true},"stream":true}"#
         );
         assert_eq!(asked(Endpoint::Embeddings, r#"{"model":"a","input":"b"}"#).most.output, 0);
-        assert!(asked(Endpoint::Responses, r#"{"model":"a"}"#).body.starts_with(b"{\"max_output_tokens\":100,"));
+        assert!(
+            asked(Endpoint::Responses, r#"{"model":"a"}"#).body.starts_with(b"{\"max_output_tokens\":100,")
+        );
     }
 
     #[test]

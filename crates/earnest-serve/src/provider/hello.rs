@@ -169,7 +169,9 @@ impl Offer {
             return refused(format!("it says how {name:?} is called, and does not offer it"));
         }
         if *ask > 10_000 {
-            return refused(format!("it asks {ask} basis points of the charge, and at most 10,000 can be paid"));
+            return refused(format!(
+                "it asks {ask} basis points of the charge, and at most 10,000 can be paid"
+            ));
         }
         if !(1..=MOST_CONCURRENT).contains(concurrency) {
             return refused(format!(

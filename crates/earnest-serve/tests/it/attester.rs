@@ -14,10 +14,10 @@ use earnest_core::bid::{Bid, BidId};
 use earnest_core::plan::{Plan, Time};
 use earnest_core::setup::{Parties, ServiceSetup, setup};
 use earnest_core::terms::terms_hash;
-use earnest_serve::chain::ChainThread;
 use earnest_serve::attester::rules::Rules;
 use earnest_serve::attester::sign_in::{LIFETIME_SECS, Origin};
 use earnest_serve::attester::{Attester, Settings, log, router};
+use earnest_serve::chain::ChainThread;
 use serde_json::{Value, json};
 
 pub(crate) const PAGE: &str = "https://sale.example";

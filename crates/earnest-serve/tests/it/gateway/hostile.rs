@@ -42,7 +42,11 @@ async fn an_upstream_that_cannot_be_used_costs_nothing() {
         (401, r#"{"error":{"message":"bad key of the gateway's own"}}"#, 503),
         (302, "elsewhere", 503),
         (429, r#"{"error":{"message":"slow down"}}"#, 429),
-        (400, r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#, 400),
+        (
+            400,
+            r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+            400,
+        ),
         (422, "not JSON", 400),
         (404, "no such path", 502),
         (200, "garbage", 502),
@@ -54,11 +58,24 @@ async fn an_upstream_that_cannot_be_used_costs_nothing() {
         lab.oracle.says(status, "application/json", body);
         costs_nothing(&lab, &holder, &hello(), &[expected]).await;
     }
-    for body in ["data: [DONE]\n\n", "data: nonsense\n\n", ": nothing\n\n", "", "data: {\"model\":\"another\",\"choices\":[]}\n\n"] {
+    for body in [
+        "data: [DONE]\n\n",
+        "data: nonsense\n\n",
+        ": nothing\n\n",
+        "",
+        "data: {\"model\":\"another\",\"choices\":[]}\n\n",
+    ] {
         lab.oracle.says(200, "text/event-stream", body);
         // An empty stream is an answer, if a short one.
         let before = lab.charged_at_rest(&holder.secret).await;
-        let text = lab.post(&holder.secret, "/chat/completions", &streamed()).send().await.unwrap().text().await.unwrap();
+        let text = lab
+            .post(&holder.secret, "/chat/completions", &streamed())
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let charged = lab.charged_at_rest(&holder.secret).await - before;
         assert!(text.contains("error") || charged <= 1 + 250, "{body}: {text} for {charged}");
         costs_nothing(&lab, &holder, &hello(), &[502, 503]).await; // a stream where JSON was asked for
@@ -70,7 +87,13 @@ async fn an_upstream_that_cannot_be_used_costs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_and_slowness_end() {
     let (lab, holder) = impatient("silence").await;
-    lab.oracle.answers(|_| async { tokio::time::sleep(Duration::from_secs(60)).await; "".into_response() }.boxed());
+    lab.oracle.answers(|_| {
+        async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            "".into_response()
+        }
+        .boxed()
+    });
     let began = Instant::now();
     costs_nothing(&lab, &holder, &hello(), &[504]).await;
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -79,7 +102,14 @@ async fn silence_and_slowness_end() {
         let pieces = vec![event("tiny", "one "), event("tiny", "two "), ending("tiny", 2)];
         async move { stream(vec![pieces[0].clone() + &pieces[1], pieces[2].clone()], Duration::from_secs(60)) }.boxed()
     });
-    let text = lab.post(&holder.secret, "/chat/completions", &streamed()).send().await.unwrap().text().await.unwrap();
+    let text = lab
+        .post(&holder.secret, "/chat/completions", &streamed())
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert!(text.contains("the provider was silent") && !text.contains("[DONE]"), "{text}");
     let length = serde_json::to_vec(&streamed()).unwrap().len() as u128;
     let charged = lab.charged_at_rest(&holder.secret).await;
@@ -94,7 +124,8 @@ async fn an_endless_stream_is_cut_at_what_was_asked_for() {
     });
     let mut body = streamed();
     body["max_tokens"] = json!(100);
-    let text = lab.post(&holder.secret, "/chat/completions", &body).send().await.unwrap().text().await.unwrap();
+    let text =
+        lab.post(&holder.secret, "/chat/completions", &body).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("does not end its answer"), "{}", &text[text.len() - 400..]);
     let charged = lab.charged_at_rest(&holder.secret).await;
     let length = serde_json::to_vec(&body).unwrap().len() as u128;
@@ -115,7 +146,12 @@ async fn usage_that_cannot_be_true_is_cut_down() {
         assert!(charged <= cost(length + 64, "two words".len() as u128 + 32), "{charged} for two words");
     }
     // Negative, fractional, text: no usage at all.
-    for usage in [json!({"prompt_tokens": -1, "completion_tokens": 1}), json!({"prompt_tokens": 1.5}), json!("lots"), json!(null)] {
+    for usage in [
+        json!({"prompt_tokens": -1, "completion_tokens": 1}),
+        json!({"prompt_tokens": 1.5}),
+        json!("lots"),
+        json!(null),
+    ] {
         let mut answer = completion("tiny", "two words");
         answer["usage"] = usage;
         lab.oracle.says(200, "application/json", answer.to_string());
@@ -131,7 +167,11 @@ async fn answers_are_mutated_and_nothing_stays_reserved() {
     let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(4);
     let length = serde_json::to_vec(&hello()).unwrap().len() as u128;
     for turn in 0..300 {
-        let (text, kind, body) = if turn % 2 == 0 { (&plain, "application/json", hello()) } else { (&streams, "text/event-stream", streamed()) };
+        let (text, kind, body) = if turn % 2 == 0 {
+            (&plain, "application/json", hello())
+        } else {
+            (&streams, "text/event-stream", streamed())
+        };
         let mut bytes = text.clone().into_bytes();
         for _ in 0..dice.random_range(1..6) {
             let at = dice.random_range(0..bytes.len());
@@ -168,7 +208,10 @@ async fn requests_that_no_sdk_sends_are_refused() {
     let lab = Lab::open("raw").await;
     let holder = lab.holder("alice", 1_000_000).await;
     let head = |more: &str| {
-        format!("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n{more}\r\n", holder.secret)
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n{more}\r\n",
+            holder.secret
+        )
     };
     let huge = raw(&lab, head("Content-Length: 104857600\r\n").as_bytes()).await;
     assert!(huge.contains("413") && huge.contains("request_too_large"), "{huge}");
@@ -191,7 +234,12 @@ async fn requests_that_no_sdk_sends_are_refused() {
         let answer = raw(&lab, (head(header) + "{}").as_bytes()).await;
         assert!(answer.contains(&format!("HTTP/1.1 {status}")), "{header}: {answer}");
     }
-    for bytes in [&b"\0\0\0"[..], b"GET", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: \xff\xfe\r\n\r\n"] {
+    for bytes in [
+        &b"\0\0\0"[..],
+        b"GET",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: \xff\xfe\r\n\r\n",
+    ] {
         let answer = raw(&lab, bytes).await;
         assert!(answer.is_empty() || answer.contains("40"), "{answer}");
     }
@@ -205,7 +253,8 @@ async fn requests_that_no_sdk_sends_are_refused() {
             let at = dice.random_range(0..bytes.len());
             bytes[at] = dice.random();
         }
-        let request = lab.client.post(format!("{}/v1/chat/completions", lab.base)).bearer_auth(&holder.secret);
+        let request =
+            lab.client.post(format!("{}/v1/chat/completions", lab.base)).bearer_auth(&holder.secret);
         let status = request.body(bytes).send().await.unwrap().status().as_u16();
         assert!([200, 400, 404].contains(&status), "{status}");
     }

@@ -56,7 +56,10 @@ pub(super) struct Oracle {
 
 impl Oracle {
     /// From now on answers so.
-    pub(super) fn answers(&self, answer: impl Fn(Value) -> BoxFuture<'static, Response> + Send + Sync + 'static) {
+    pub(super) fn answers(
+        &self,
+        answer: impl Fn(Value) -> BoxFuture<'static, Response> + Send + Sync + 'static,
+    ) {
         *self.answer.lock().unwrap() = Box::new(answer);
     }
 
@@ -99,18 +102,20 @@ pub(super) fn ending(model: &str, written: u64) -> String {
 
 /// A stream of these pieces, so far apart.
 pub(super) fn stream(pieces: Vec<String>, apart: Duration) -> Response {
-    let body = futures_util::stream::unfold((pieces.into_iter(), false), move |(mut pieces, begun)| async move {
-        let next = pieces.next()?;
-        if begun {
-            tokio::time::sleep(apart).await;
-        }
-        Some((Ok::<_, std::io::Error>(next), (pieces, true)))
-    });
+    let body =
+        futures_util::stream::unfold((pieces.into_iter(), false), move |(mut pieces, begun)| async move {
+            let next = pieces.next()?;
+            if begun {
+                tokio::time::sleep(apart).await;
+            }
+            Some((Ok::<_, std::io::Error>(next), (pieces, true)))
+        });
     ([("content-type", "text/event-stream")], axum::body::Body::from_stream(body)).into_response()
 }
 
 async fn ask(State(oracle): State<Arc<Oracle>>, request: Request) -> Response {
-    let id = request.headers().get("x-request-id").map(|id| id.to_str().unwrap().to_owned()).unwrap_or_default();
+    let id =
+        request.headers().get("x-request-id").map(|id| id.to_str().unwrap().to_owned()).unwrap_or_default();
     let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     oracle.asked.lock().unwrap().push(Asked { id, body: body.clone() });
@@ -178,7 +183,12 @@ impl Lab {
             async move {
                 let model = body["model"].as_str().unwrap_or_default().to_owned();
                 if body["stream"] == json!(true) {
-                    let pieces = vec![event(&model, "one "), event(&model, "two "), event(&model, "three"), ending(&model, 3)];
+                    let pieces = vec![
+                        event(&model, "one "),
+                        event(&model, "two "),
+                        event(&model, "three"),
+                        ending(&model, 3),
+                    ];
                     return stream(pieces, Duration::ZERO);
                 }
                 axum::Json(completion(&model, "one two three")).into_response()
@@ -281,7 +291,13 @@ impl Lab {
         let salt = U256::from(TIMES.fetch_add(1, Ordering::Relaxed));
         self.chain
             .ask(move |chain| {
-                mint_cash(chain, &key("deployer"), at.cash, holder.wallet.address(), u64::try_from(cash).unwrap())?;
+                mint_cash(
+                    chain,
+                    &key("deployer"),
+                    at.cash,
+                    holder.wallet.address(),
+                    u64::try_from(cash).unwrap(),
+                )?;
                 let coin = CoinDomain { name, version: "1".into(), chain_id: DEV_CHAIN_ID, at: at.cash };
                 let deposit = Deposit { value: cash, valid_after: 0, valid_before: u64::MAX, salt };
                 let signature =
@@ -314,10 +330,19 @@ impl Lab {
         self.order_as(&holder.channel, &text, time, &signature).await
     }
 
-    pub(super) async fn order_as(&self, channel: &Channel, text: &str, time: u64, signature: &Bytes) -> (u16, Value) {
+    pub(super) async fn order_as(
+        &self,
+        channel: &Channel,
+        text: &str,
+        time: u64,
+        signature: &Bytes,
+    ) -> (u16, Value) {
         let channel = serde_json::to_string(channel).unwrap();
-        let body = format!("{{\"channel\":{channel},\"order\":{text},\"time\":{time},\"signature\":\"{signature}\"}}");
-        let answer = self.client.post(format!("{}/earnest/orders", self.base)).body(body).send().await.unwrap();
+        let body = format!(
+            "{{\"channel\":{channel},\"order\":{text},\"time\":{time},\"signature\":\"{signature}\"}}"
+        );
+        let answer =
+            self.client.post(format!("{}/earnest/orders", self.base)).body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
@@ -326,7 +351,8 @@ impl Lab {
     }
 
     pub(super) async fn get(&self, secret: &str, path: &str) -> (u16, Value) {
-        let answer = self.client.get(format!("{}{path}", self.base)).bearer_auth(secret).send().await.unwrap();
+        let answer =
+            self.client.get(format!("{}{path}", self.base)).bearer_auth(secret).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
 
@@ -364,7 +390,8 @@ impl Lab {
     /// Balance and claimed of a channel, on the chain.
     pub(super) fn on_chain(&self, holder: &Holder) -> (u128, u128) {
         let (at, id) = (self.at.channels, self.id(holder));
-        let state = self.chain.ask(move |chain| chain.call(at, &Channels::channelsCall { channelId: id })).unwrap();
+        let state =
+            self.chain.ask(move |chain| chain.call(at, &Channels::channelsCall { channelId: id })).unwrap();
         (state.balance, state.totalClaimed)
     }
 

@@ -66,7 +66,8 @@ async fn keys_have_limits_of_their_own_and_can_be_taken_back() {
     let order = Order::CreateKey { hash, name: "second".into(), limits: Wanted::default(), voucher: None };
     assert_eq!(lab.order(&holder, &order).await.0, 200);
     assert_eq!(lab.chat(&second.secret, &body).await.0, 200);
-    let order = Order::LimitKey { key: key_id.clone(), limits: Wanted { total: Some(10_000), ..Wanted::default() } };
+    let order =
+        Order::LimitKey { key: key_id.clone(), limits: Wanted { total: Some(10_000), ..Wanted::default() } };
     assert_eq!(lab.order(&holder, &order).await.0, 200);
     assert_eq!(lab.chat(&holder.secret, &body).await.0, 200, "other limits, the same key");
     assert_eq!(lab.order(&holder, &Order::RevokeKey { key: key_id }).await.0, 200);

@@ -35,7 +35,10 @@ async fn a_request_costs_its_usage_at_the_listed_price() {
     assert_eq!((said.charge, said.usage.input, said.usage.output), (cost(7, 3), 7, 3));
     assert!(said.complete);
     // A digit changed, another signer, another gateway.
-    let forged = SignedReceipt { receipt: receipt.receipt.replace("\"charge\":\"10\"", "\"charge\":\"11\""), ..receipt.clone() };
+    let forged = SignedReceipt {
+        receipt: receipt.receipt.replace("\"charge\":\"10\"", "\"charge\":\"11\""),
+        ..receipt.clone()
+    };
     assert_ne!(forged.receipt, receipt.receipt);
     assert!(Receipt::verify(&forged, lab.gateway.house, key("gateway").address()).is_err());
     assert!(Receipt::verify(&receipt, lab.gateway.house, key("issuer").address()).is_err());
@@ -45,9 +48,15 @@ async fn a_request_costs_its_usage_at_the_listed_price() {
     let stranger = lab.holder("mallory", 1_000).await;
     assert_eq!(lab.get(&stranger.secret, &format!("/earnest/receipts/{}", said.id)).await.0, 404);
     let usage = lab.get(&holder.secret, "/earnest/usage?by=model").await.1;
-    assert_eq!(usage["data"][0], json!({"model": MODEL, "requests": 1, "usage": {"input": 7, "cached": 0, "output": 3}, "charge": "0.00001 cash", "units": "10"}));
+    assert_eq!(
+        usage["data"][0],
+        json!({"model": MODEL, "requests": 1, "usage": {"input": 7, "cached": 0, "output": 3}, "charge": "0.00001 cash", "units": "10"})
+    );
     for by in ["day", "key"] {
-        assert_eq!(lab.get(&holder.secret, &format!("/earnest/usage?by={by}")).await.1["data"][0]["units"], "10");
+        assert_eq!(
+            lab.get(&holder.secret, &format!("/earnest/usage?by={by}")).await.1["data"][0]["units"],
+            "10"
+        );
     }
 }
 
@@ -58,7 +67,8 @@ async fn a_stream_passes_as_it_comes_and_ends_with_its_receipt() {
     lab.oracle.answers(|body| {
         async move {
             let model = body["model"].as_str().unwrap().to_owned();
-            let pieces = vec![event(&model, "one "), event(&model, "two "), event(&model, "three"), ending(&model, 3)];
+            let pieces =
+                vec![event(&model, "one "), event(&model, "two "), event(&model, "three"), ending(&model, 3)];
             stream(pieces, Duration::from_millis(60))
         }
         .boxed()
@@ -73,7 +83,10 @@ async fn a_stream_passes_as_it_comes_and_ends_with_its_receipt() {
         arrivals.push(began.elapsed());
         text += std::str::from_utf8(&piece.unwrap()).unwrap();
     }
-    assert!(arrivals.len() >= 4 && arrivals[arrivals.len() - 1] - arrivals[0] >= Duration::from_millis(100), "{arrivals:?}");
+    assert!(
+        arrivals.len() >= 4 && arrivals[arrivals.len() - 1] - arrivals[0] >= Duration::from_millis(100),
+        "{arrivals:?}"
+    );
     let expected = [event("tiny", "one "), event("tiny", "two "), event("tiny", "three")].concat();
     assert!(text.starts_with(&expected), "{text}");
     assert!(!text.contains("prompt_tokens"), "who did not ask for usage gets none: {text}");
@@ -85,7 +98,14 @@ async fn a_stream_passes_as_it_comes_and_ends_with_its_receipt() {
     assert_eq!(lab.charged_at_rest(&holder.secret).await, cost(7, 3));
     let mut with_usage = streamed();
     with_usage["stream_options"] = json!({"include_usage": true});
-    let text = lab.post(&holder.secret, "/chat/completions", &with_usage).send().await.unwrap().text().await.unwrap();
+    let text = lab
+        .post(&holder.secret, "/chat/completions", &with_usage)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert!(text.contains("\"prompt_tokens\":7"), "{text}");
 }
 
@@ -117,8 +137,15 @@ async fn who_leaves_pays_for_what_was_sent() {
     let receipt: Value = serde_json::from_str(receipts["data"][0]["receipt"].as_str().unwrap()).unwrap();
     assert_eq!(receipt["complete"], false);
     // Who leaves before anything was sent pays nothing.
-    lab.oracle.answers(|_| async { tokio::time::sleep(Duration::from_secs(60)).await; "".into_response() }.boxed());
-    let hasty = lab.post(&holder.secret, "/chat/completions", &streamed()).timeout(Duration::from_millis(200));
+    lab.oracle.answers(|_| {
+        async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            "".into_response()
+        }
+        .boxed()
+    });
+    let hasty =
+        lab.post(&holder.secret, "/chat/completions", &streamed()).timeout(Duration::from_millis(200));
     assert!(hasty.send().await.unwrap_err().is_timeout());
     assert_eq!(lab.charged_at_rest(&holder.secret).await, charged);
 }
@@ -164,11 +191,15 @@ async fn an_idempotency_key_makes_two_requests_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_has_openais_shape() {
     let lab = Lab::open("refusals").await;
-    let limits = earnest_serve::gateway::order::Wanted { models: Some(vec![MODEL.into()]), ..Default::default() };
+    let limits =
+        earnest_serve::gateway::order::Wanted { models: Some(vec![MODEL.into()]), ..Default::default() };
     let holder = lab.holder_with("alice", 1_000_000, 1_000_000, limits).await;
     let said = |answer: &Value| {
         let error = &answer["error"];
-        assert!(error["message"].is_string() && error["type"].is_string() && error.get("param").is_some(), "{answer}");
+        assert!(
+            error["message"].is_string() && error["type"].is_string() && error.get("param").is_some(),
+            "{answer}"
+        );
         error["code"].as_str().unwrap_or("").to_owned()
     };
     let (status, answer) = lab.chat("sk-earnest-nobody", &hello()).await;
@@ -176,7 +207,8 @@ async fn every_refusal_has_openais_shape() {
     let (status, answer) = lab.chat(&holder.secret, &json!({"model": "gpt-4o", "messages": []})).await;
     assert_eq!((status, said(&answer).as_str()), (404, "model_not_found"));
     for body in ["", "{", "[1]", r#"{"model":"example-small","model":"x"}"#, r#"{"messages":[]}"#] {
-        let request = lab.client.post(format!("{}/v1/chat/completions", lab.base)).bearer_auth(&holder.secret);
+        let request =
+            lab.client.post(format!("{}/v1/chat/completions", lab.base)).bearer_auth(&holder.secret);
         let answer = request.body(body).send().await.unwrap();
         assert_eq!(answer.status(), 400, "{body}");
         said(&answer.json().await.unwrap());
@@ -187,7 +219,9 @@ async fn every_refusal_has_openais_shape() {
     assert!(answer.text().await.unwrap().contains("version 9 of the price list is not in force: 1 is"));
     let pinned = lab.post(&holder.secret, "/chat/completions", &hello()).header("earnest-price-version", "1");
     assert_eq!(pinned.send().await.unwrap().status(), 200);
-    for (path, status) in [("/v1/nothing", 404), ("/earnest/receipts/req_none", 404), ("/earnest/usage?by=moon", 400)] {
+    for (path, status) in
+        [("/v1/nothing", 404), ("/earnest/receipts/req_none", 404), ("/earnest/usage?by=moon", 400)]
+    {
         let (answered, answer) = lab.get(&holder.secret, path).await;
         assert_eq!(answered, status, "{path}: {answer}");
         said(&answer);
@@ -195,7 +229,8 @@ async fn every_refusal_has_openais_shape() {
     let wrong_method = lab.client.get(format!("{}/v1/chat/completions", lab.base)).send().await.unwrap();
     assert_eq!(wrong_method.status(), 405);
     said(&wrong_method.json().await.unwrap());
-    let unsold = lab.post(&holder.secret, "/embeddings", &json!({"model": MODEL, "input": "x"})).send().await.unwrap();
+    let unsold =
+        lab.post(&holder.secret, "/embeddings", &json!({"model": MODEL, "input": "x"})).send().await.unwrap();
     assert_eq!(unsold.status(), 400);
     assert_eq!(lab.oracle.count(), 1, "nothing of this went upstream but what was answered");
 }
