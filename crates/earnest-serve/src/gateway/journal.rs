@@ -229,7 +229,7 @@ pub struct Journal {
     durable: watch::Receiver<u64>,
     reader: Mutex<Connection>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    _lock: File,
+    lock: Mutex<Option<File>>,
 }
 
 const SCHEMA: &str = "
@@ -316,7 +316,7 @@ impl Journal {
             durable,
             reader: Mutex::new(connect()?),
             writer: Mutex::new(Some(writer)),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok((journal, kept))
     }
@@ -367,6 +367,7 @@ impl Journal {
         if let Some(writer) = self.writer.lock().expect("no panic holds it").take() {
             let _ = writer.join();
         }
+        drop(self.lock.lock().expect("no panic holds it").take());
     }
 
     fn read<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {

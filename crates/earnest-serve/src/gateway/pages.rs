@@ -12,7 +12,7 @@ use earnest_core::charge::{Rates, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::journal::{Coin, day_of};
+use super::journal::{Coin, Entry, day_of};
 use super::refusal::Refusal;
 use super::{Gateway, amount, now_ms};
 
@@ -32,6 +32,9 @@ async fn read<T: Send + 'static>(
     gateway: &Arc<Gateway>,
     question: impl FnOnce(&Gateway) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
+    // What was charged a moment ago is in it.
+    let last = gateway.journal.write(Entry::Flush);
+    gateway.journal.durable(last).await;
     let gateway = gateway.clone();
     let answer = tokio::task::spawn_blocking(move || question(&gateway)).await;
     answer.map_err(internal)?.map_err(internal)

@@ -114,6 +114,10 @@ impl Asked {
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(bad("the body is not a JSON object".into()));
         }
+        // What is skipped is not looked at closely by the parser.
+        if std::str::from_utf8(body).is_err() {
+            return Err(bad("the body is not UTF-8".into()));
+        }
         let fields: Fields<'_> =
             serde_json::from_slice(body).map_err(|error| bad(format!("the body cannot be read: {error}")))?;
         let model = fields.model.filter(|model| !model.is_empty());

@@ -126,7 +126,7 @@ async fn an_endless_stream_is_cut_at_what_was_asked_for() {
     body["max_tokens"] = json!(100);
     let text =
         lab.post(&holder.secret, "/chat/completions", &body).send().await.unwrap().text().await.unwrap();
-    assert!(text.contains("does not end its answer"), "{}", &text[text.len() - 400..]);
+    assert!(text.contains("does not end its answer"), "{text}");
     let charged = lab.charged_at_rest(&holder.secret).await;
     let length = serde_json::to_vec(&body).unwrap().len() as u128;
     assert!(charged <= cost(length, 100), "never more than was reserved: {charged}");
@@ -177,7 +177,7 @@ async fn answers_are_mutated_and_nothing_stays_reserved() {
             let at = dice.random_range(0..bytes.len());
             match dice.random_range(0..4) {
                 0 => bytes[at] = dice.random(),
-                1 => drop(bytes.remove(at)),
+                1 if bytes.len() > 1 => drop(bytes.remove(at)),
                 2 => bytes.truncate(at.max(1)),
                 _ => bytes.insert(at, dice.random()),
             }

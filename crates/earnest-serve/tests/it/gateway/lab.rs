@@ -157,7 +157,7 @@ impl Lab {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-{name}-{number}"));
         let _ = std::fs::remove_dir_all(&folder);
         let text = include_str!("../../../../../examples/plans/quickstart.toml");
-        let plan = Plan::read("quickstart.toml", text).expect("a valid plan");
+        let (plan, _) = Plan::read("quickstart.toml", text).expect("a valid plan");
         let who = |name: &str| key(name).address();
         let parties = Parties {
             issuer: who("issuer"),
