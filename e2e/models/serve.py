@@ -81,6 +81,7 @@ def parameters(options, path):
     params.n_ctx = options.slots * options.context
     params.embedding = True  # chat works beside it
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.kv_unified = True  # or texts of different lengths are split, and each mean is over a part
     params.use_jinja = True
     params.endpoint_metrics = True
     params.warmup = False

@@ -30,8 +30,9 @@ const fault = (status, type, code, message, param = null) => ({ status, body: { 
 
 const FAULTS = {
   400: fault(400, "invalid_request_error", null, "it was asked to refuse this"),
-  401: fault(401, "invalid_request_error", "invalid_api_key", "incorrect API key provided"),
-  403: fault(403, "invalid_request_error", "model_not_allowed", "this key may not use this model"),
+  // litellm knows a wrong key by OpenAI's own words only, and takes any other invalid request for 400.
+  401: fault(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided"),
+  403: fault(403, "request_forbidden", "model_not_allowed", "this key may not use this model"),
   404: fault(404, "invalid_request_error", "model_not_found", "there is no such model", "model"),
   413: fault(413, "invalid_request_error", "request_too_large", `the body is over ${LIMIT} bytes`),
   422: fault(422, "invalid_request_error", null, "it cannot be processed"),
