@@ -1,5 +1,6 @@
 """A real upstream: llama.cpp's own OpenAI server, from the wheel of xllamacpp, on tiny.py's noise or on any other GGUF.
-One thread, chat and embeddings, nothing kept between requests but the prompt cache.
+One thread; nothing is kept of the last request, so that a seed says the same again, unless others are computed in one
+batch with it. With `"cache_prompt": true` a request may have cached model tokens.
 
     python serve.py [--port PORT] [--model FILE.gguf] [--name NAME] [--key KEY] [--log FILE] [--slots N] [--lines FILE]
 
@@ -78,6 +79,7 @@ def parameters(options, path):
     params.cpuparams.n_threads = 1
     params.cpuparams_batch.n_threads = 1
     params.n_parallel = options.slots
+    params.cache_prompt = False
     params.n_ctx = options.slots * options.context
     params.embedding = True  # chat works beside it
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN

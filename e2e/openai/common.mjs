@@ -6,7 +6,8 @@
 //   or the gateway before it. Words are not looked at, for noise has none: shapes, types, usage and reasons are.
 // EARNEST_TROUBLE_URL, EARNEST_TROUBLE_KEY: trouble.mjs, or the gateway before it; EARNEST_TROUBLE_LOG: its own log.
 // EARNEST_WRONG_KEY, EARNEST_LIMITED_KEY, EARNEST_EMPTY_KEY: a key that is none, one that may not use the model trouble,
-//   one with no budget left. What is not set is skipped, and said.
+//   one with no budget left. EARNEST_ECHO_URL, EARNEST_ECHO_KEY: a gateway without an upstream, whose model is an echo.
+//   What is not set is skipped, and said.
 //
 // `upstream` (the default) asks what any such server must do; `gateway` all that Earnest's promises.
 
@@ -27,6 +28,7 @@ export const place = {
     model: "trouble",
     log: env.EARNEST_TROUBLE_LOG,
   },
+  echo: { url: env.EARNEST_ECHO_URL, key: env.EARNEST_ECHO_KEY ?? env.EARNEST_API_KEY },
   wrongKey: env.EARNEST_WRONG_KEY ?? (gateway ? `sk-earnest-${"A".repeat(43)}` : "sk-wrong"),
   limitedKey: env.EARNEST_LIMITED_KEY ?? (gateway ? undefined : "sk-limited"),
   emptyKey: env.EARNEST_EMPTY_KEY,

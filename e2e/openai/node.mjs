@@ -533,6 +533,24 @@ const parts = {
     return "24 at once, each with an id of its own";
   },
 
+  async echo() {
+    const { url, key } = place.echo;
+    if (!url) return "skipped: no EARNEST_ECHO_URL";
+    const lab = new OpenAI({ baseURL: url, apiKey: key, maxRetries: 0 });
+    const body = { model: "echo", messages: [{ role: "user", content: "Three small words" }] };
+    const { choices: [choice], usage } = await lab.chat.completions.create(body);
+    assert(choice.message.content.includes("Three small words"), choice.message.content);
+    assert.match(choice.message.content, /echo/i); // it says what it is
+    assert.equal(choice.finish_reason, "stop");
+    checkUsage(usage);
+    let text = "";
+    for await (const chunk of await lab.chat.completions.create({ ...body, stream: true })) {
+      text += chunk.choices[0]?.delta.content ?? "";
+    }
+    assert.equal(text, choice.message.content);
+    return "says what it was told, and that it is an echo";
+  },
+
   async idempotency() {
     if (!gateway) return "a gateway's promise";
     const idempotencyKey = newId();
