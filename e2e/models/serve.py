@@ -97,7 +97,7 @@ def main():
     options = arguments()
     path = options.model
     if path is None:
-        path = Path(tempfile.mkdtemp(prefix="earnest-noise-")) / "noise.gguf"
+        path = Path(tempfile.mkstemp(prefix="earnest-noise-", suffix=".gguf")[1])
         tiny.write(path)
     # llama.cpp writes to the process's own stderr, below Python's.
     ours = os.dup(2)
@@ -116,6 +116,8 @@ def main():
     except RuntimeError as error:
         os.dup2(ours, 2)
         sys.exit(f"llama.cpp does not serve {path}: {error}")
+    if options.model is None:
+        path.unlink()  # llama.cpp keeps it open
     print(f"upstream {server.listening_address}/v1 {options.name}", flush=True)
     stop.wait()
     os._exit(0)  # streams that are still going would keep llama.cpp from ending
