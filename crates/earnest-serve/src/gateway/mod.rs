@@ -176,12 +176,17 @@ fn new_id() -> String {
     format!("req_{:012x}{}", now_ms(), hex::encode(random))
 }
 
+/// An amount as a plain decimal of whole coins.
+pub fn decimal(coin: Coin, units: u128) -> String {
+    match coin {
+        Coin::Credits => Credits::from_units(units).to_string(),
+        Coin::Cash => Cash::from_units(u64::try_from(units).unwrap_or(u64::MAX)).to_string(),
+    }
+}
+
 /// An amount as people read it.
 pub fn amount(coin: Coin, units: u128) -> String {
-    match coin {
-        Coin::Credits => format!("{} credits", Credits::from_units(units)),
-        Coin::Cash => format!("{} cash", Cash::from_units(u64::try_from(units).unwrap_or(u64::MAX))),
-    }
+    format!("{} {}", decimal(coin, units), coin.word())
 }
 
 impl Gateway {

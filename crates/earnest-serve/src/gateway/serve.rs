@@ -23,7 +23,7 @@ use super::refusal::Refusal;
 use super::route::{Begun, Served};
 use super::stream::{Stream, Whole, read_whole, signed_usage};
 use super::wire::{Asked, Endpoint, Told, is_the_model};
-use super::{Gateway, amount, crash, now_ms};
+use super::{Gateway, amount, crash, decimal, now_ms};
 use crate::provider::hello::Realm;
 
 /// Bytes of a request's body at most.
@@ -300,7 +300,7 @@ async fn go(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        headers.insert("x-earnest-reserve", text(amount(coin, reserve)));
+        headers.insert("x-earnest-reserve", text(decimal(coin, reserve)));
         return Ok(response);
     }
 }
@@ -399,7 +399,7 @@ async fn whole(
     let charge = job.charge(&served, usage, true, Some(sha), true);
     let receipt = serde_json::to_vec(&charge.receipt).expect("a receipt is JSON");
     let receipt = base64::engine::general_purpose::STANDARD.encode(receipt);
-    let shown = amount(job.key.line.coin, charge.charge);
+    let shown = decimal(job.key.line.coin, charge.charge);
     let lease = job.lease;
     let delivery = match job.turn.as_ref().map(|turn| turn.idempotency().to_owned()) {
         // What is kept is charged: whoever did not get it asks again, and is told it for nothing.
