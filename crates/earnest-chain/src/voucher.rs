@@ -5,6 +5,7 @@ use alloy_primitives::{Address, B256, Bytes, U256, aliases::U40, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, SolValue, sol};
 use serde::{Deserialize, Serialize};
 
+use crate::bindings::{Channels, Revenue};
 use crate::key::{Key, signer_of};
 
 /// The identity of a channel, in JSON as x402 writes it.
@@ -117,6 +118,41 @@ impl Settlement {
 }
 
 impl Channel {
+    /// As the settlement contract takes it. A delay of more than 40 bits is cut, and is of another channel.
+    pub fn config(&self) -> Channels::ChannelConfig {
+        Channels::ChannelConfig {
+            payer: self.payer,
+            payerAuthorizer: self.payer_authorizer,
+            receiver: self.receiver,
+            receiverAuthorizer: self.receiver_authorizer,
+            token: self.token,
+            withdrawDelay: U40::from(self.withdraw_delay & ((1 << 40) - 1)),
+            salt: self.salt,
+        }
+    }
+
+    /// The same as Revenue takes it, to pass it on.
+    pub fn passed_on(&self) -> Revenue::ChannelConfig {
+        let Channels::ChannelConfig {
+            payer,
+            payerAuthorizer,
+            receiver,
+            receiverAuthorizer,
+            token,
+            withdrawDelay,
+            salt,
+        } = self.config();
+        Revenue::ChannelConfig {
+            payer,
+            payerAuthorizer,
+            receiver,
+            receiverAuthorizer,
+            token,
+            withdrawDelay,
+            salt,
+        }
+    }
+
     fn typed(&self) -> Option<typed::ChannelConfig> {
         let fits = self.withdraw_delay < 1 << 40;
         fits.then(|| typed::ChannelConfig {

@@ -29,6 +29,12 @@ impl ChainThread {
         Ok(ChainThread(ask))
     }
 
+    /// For a chain that cannot leave its thread: whoever has the desk answers.
+    pub fn elsewhere() -> (Self, Desk) {
+        let (ask, questions) = mpsc::channel();
+        (ChainThread(ask), Desk(questions))
+    }
+
     /// Asks and waits: not for threads that serve.
     pub fn ask<T: Send + 'static>(
         &self,
@@ -39,5 +45,15 @@ impl ChainThread {
         let gone = || ChainError::Node("the thread of the chain ended".into());
         self.0.send(question).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
+    }
+}
+
+/// Where questions to a chain of another thread arrive.
+pub struct Desk(mpsc::Receiver<Question>);
+
+impl Desk {
+    /// Answers until nobody can ask any more.
+    pub fn answer(self, chain: &mut Chain) {
+        self.0.into_iter().for_each(|question| question(chain));
     }
 }

@@ -425,15 +425,7 @@ impl Funding<'_> {
             deposit.vault_signature(channel, &owner).context("the withdraw delay does not fit 40 bits")?
         };
         let call = Channels::depositCall {
-            config: Channels::ChannelConfig {
-                payer: channel.payer,
-                payerAuthorizer: channel.payer_authorizer,
-                receiver: channel.receiver,
-                receiverAuthorizer: channel.receiver_authorizer,
-                token: channel.token,
-                withdrawDelay: alloy_primitives::aliases::U40::from(channel.withdraw_delay),
-                salt: channel.salt,
-            },
+            config: channel.config(),
             amount,
             collector: self.terms.collector,
             collectorData: deposit.collector_data(&signature),
@@ -825,15 +817,7 @@ impl Withdraw {
     fn alone(&self, held: &Held) -> Result<()> {
         let mut session = self.at.place.open()?;
         let (id, at) = (held.id(), held.settlement);
-        let config = Channels::ChannelConfig {
-            payer: held.channel.payer,
-            payerAuthorizer: held.channel.payer_authorizer,
-            receiver: held.channel.receiver,
-            receiverAuthorizer: held.channel.receiver_authorizer,
-            token: held.channel.token,
-            withdrawDelay: alloy_primitives::aliases::U40::from(held.channel.withdraw_delay),
-            salt: held.channel.salt,
-        };
+        let config = held.channel.config();
         let owner = self.who.key(&session.chain)?;
         // A vault cannot send: the session key may.
         let key = if owner.address() == held.channel.payer { owner } else { held.key() };

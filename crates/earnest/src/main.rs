@@ -16,6 +16,7 @@ mod position;
 mod receipt;
 mod sending;
 mod session;
+mod spend;
 mod status;
 mod treasury;
 mod up;

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub claims: IntCounter,
     /// Claims that failed.
     pub claims_failed: IntCounter,
+    /// Gas of claims and statements.
+    pub gas: IntCounter,
 }
 
 impl Default for Metrics {
@@ -48,6 +50,7 @@ impl Default for Metrics {
         let behind = IntGauge::with_opts(named("journal_behind", "entries that are not on the disk"));
         let claims = IntCounter::with_opts(named("claims_total", "claims that stand on the chain"));
         let failed = IntCounter::with_opts(named("claims_failed_total", "claims that failed"));
+        let gas = IntCounter::with_opts(named("gas_total", "gas of claims and statements"));
         const VALID: &str = "the names are valid";
         let metrics = Metrics {
             requests: requests.expect(VALID),
@@ -58,31 +61,22 @@ impl Default for Metrics {
             journal_behind: behind.expect(VALID),
             claims: claims.expect(VALID),
             claims_failed: failed.expect(VALID),
+            gas: gas.expect(VALID),
             registry,
         };
-        let Metrics {
-            registry,
-            requests,
-            seconds,
-            tokens,
-            cut_off,
-            in_flight,
-            journal_behind,
-            claims,
-            claims_failed,
-        } = &metrics;
-        let all: [Box<dyn prometheus::core::Collector>; 8] = [
-            Box::new(requests.clone()),
-            Box::new(seconds.clone()),
-            Box::new(tokens.clone()),
-            Box::new(cut_off.clone()),
-            Box::new(in_flight.clone()),
-            Box::new(journal_behind.clone()),
-            Box::new(claims.clone()),
-            Box::new(claims_failed.clone()),
+        let all: [Box<dyn prometheus::core::Collector>; 9] = [
+            Box::new(metrics.requests.clone()),
+            Box::new(metrics.seconds.clone()),
+            Box::new(metrics.tokens.clone()),
+            Box::new(metrics.cut_off.clone()),
+            Box::new(metrics.in_flight.clone()),
+            Box::new(metrics.journal_behind.clone()),
+            Box::new(metrics.claims.clone()),
+            Box::new(metrics.claims_failed.clone()),
+            Box::new(metrics.gas.clone()),
         ];
         for one in all {
-            registry.register(one).expect("each name stands once");
+            metrics.registry.register(one).expect("each name stands once");
         }
         metrics
     }

@@ -12,7 +12,6 @@ use earnest_chain::bindings::{Channels, PriceList, Revenue};
 use earnest_chain::chain::{Chain, ChainError};
 use earnest_chain::deploy::Deployment;
 use earnest_chain::key::Key;
-use earnest_chain::voucher::Channel;
 use earnest_core::account::State;
 use earnest_core::merkle::Tree;
 use serde::{Deserialize, Serialize};
@@ -101,40 +100,6 @@ impl Document {
     /// The tree over its providers.
     pub fn tree(&self) -> Tree {
         Tree::new(self.providers.iter().map(|earned| (earned.provider, earned.cumulative)))
-    }
-}
-
-fn config(channel: &Channel) -> Channels::ChannelConfig {
-    Channels::ChannelConfig {
-        payer: channel.payer,
-        payerAuthorizer: channel.payer_authorizer,
-        receiver: channel.receiver,
-        receiverAuthorizer: channel.receiver_authorizer,
-        token: channel.token,
-        withdrawDelay: alloy_primitives::aliases::U40::from(channel.withdraw_delay & ((1 << 40) - 1)),
-        salt: channel.salt,
-    }
-}
-
-/// The same for the contract that passes it on.
-fn passed_on(channel: &Channel) -> Revenue::ChannelConfig {
-    let Channels::ChannelConfig {
-        payer,
-        payerAuthorizer,
-        receiver,
-        receiverAuthorizer,
-        token,
-        withdrawDelay,
-        salt,
-    } = config(channel);
-    Revenue::ChannelConfig {
-        payer,
-        payerAuthorizer,
-        receiver,
-        receiverAuthorizer,
-        token,
-        withdrawDelay,
-        salt,
     }
 }
 
@@ -319,7 +284,7 @@ impl Gateway {
             let signature = line.signature.lock().expect("no panic holds it").clone();
             rows.push(Revenue::VoucherClaim {
                 voucher: Revenue::Voucher {
-                    channel: passed_on(&line.channel),
+                    channel: line.channel.passed_on(),
                     maxClaimableAmount: account.ceiling,
                 },
                 signature,
@@ -334,14 +299,18 @@ impl Gateway {
         self.on_disk(None)?;
         let mut failed = None;
         for rows in rows.chunks(ROWS) {
+            let stands = |gas| {
+                self.metrics.claims.inc();
+                self.metrics.gas.inc_by(gas);
+            };
             match till.claim(rows.to_vec()) {
-                Ok(_) => self.metrics.claims.inc(),
+                Ok(gas) => stands(gas),
                 // One bad row must not hold up the others.
                 Err(error) if rows.len() > 1 => {
                     failed = Some(error);
                     for row in rows {
                         match till.claim(vec![row.clone()]) {
-                            Ok(_) => self.metrics.claims.inc(),
+                            Ok(gas) => stands(gas),
                             Err(error) => failed = Some(error),
                         }
                     }
@@ -393,7 +362,7 @@ impl Gateway {
         let entry = self.journal.write(Entry::Statement(row));
         self.on_disk(Some(entry))?;
         let key = till.key.clone();
-        till.chain.ask(move |chain| {
+        let receipt = till.chain.ask(move |chain| {
             let call = Revenue::publishCall {
                 coin: token,
                 number: said.number,
@@ -402,8 +371,9 @@ impl Gateway {
                 root: said.root,
                 document: hash,
             };
-            chain.send(&key, at, &call).map(drop)
+            chain.send(&key, at, &call)
         })?;
+        self.metrics.gas.inc_by(receipt.gas_used);
         Ok(())
     }
 
@@ -462,7 +432,7 @@ impl Gateway {
         }
         let rest = account.deposited - account.claimed;
         if rest > 0 {
-            let (key, at, channel) = (till.key.clone(), till.at.revenue, passed_on(&line.channel));
+            let (key, at, channel) = (till.key.clone(), till.at.revenue, line.channel.passed_on());
             till.chain.ask(move |chain| {
                 chain.send(&key, at, &Revenue::refundCall { config: channel, amount: rest }).map(drop)
             })?;

@@ -303,7 +303,7 @@ impl Lab {
                 let signature =
                     holder.wallet.sign(deposit.digest(&coin, holder.wallet.address(), at.collector, id));
                 let call = Channels::depositCall {
-                    config: config(&holder.channel),
+                    config: holder.channel.config(),
                     amount: cash,
                     collector: at.collector,
                     collectorData: deposit.collector_data(&signature),
@@ -406,18 +406,6 @@ impl Lab {
         let at = self.at.cash;
         let call = earnest_chain::bindings::Credit::balanceOfCall { account: who };
         self.chain.ask(move |chain| chain.call(at, &call)).unwrap().to()
-    }
-}
-
-pub(super) fn config(channel: &Channel) -> Channels::ChannelConfig {
-    Channels::ChannelConfig {
-        payer: channel.payer,
-        payerAuthorizer: channel.payer_authorizer,
-        receiver: channel.receiver,
-        receiverAuthorizer: channel.receiver_authorizer,
-        token: channel.token,
-        withdrawDelay: alloy_primitives::aliases::U40::from(channel.withdraw_delay),
-        salt: channel.salt,
     }
 }
 

@@ -145,7 +145,7 @@ async fn a_withdrawal_on_the_chain_stops_credit_and_is_claimed_against_at_once()
     let lab = Lab::open("timed").await;
     let holder = lab.holder("alice", 10_000).await;
     assert_eq!(lab.chat(&holder.secret, &bounded(3).0).await.0, 200);
-    let (at, wallet, channel) = (lab.at.channels, holder.wallet.clone(), config(&holder.channel));
+    let (at, wallet, channel) = (lab.at.channels, holder.wallet.clone(), holder.channel.config());
     let call = Channels::initiateWithdrawCall { config: channel.clone(), amount: 10_000 };
     lab.chain.ask(move |chain| chain.send(&wallet, at, &call)).unwrap();
     // Not due, and done all the same.
