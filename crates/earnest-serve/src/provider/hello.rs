@@ -158,12 +158,18 @@ impl Offer {
         if models.is_empty() {
             return refused("it has no model".into());
         }
-        if let Some(name) = models.iter().chain(called.values()).find(|name| !is_model_name(name)) {
+        if let Some(name) = models.iter().find(|name| !is_model_name(name)) {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
             return refused(format!("{shown:?} is no name of a model: letters, digits and ._:/@+- are"));
         }
         if models.windows(2).any(|pair| pair[0] >= pair[1]) {
             return refused("its models are not sorted, or one is there twice".into());
+        }
+        let printable = |name: &&String| {
+            (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        };
+        if let Some(name) = called.values().find(|name| !printable(name)) {
+            return refused(format!("{name:?} is no name by which an upstream could be asked in a header"));
         }
         if let Some(name) = called.keys().find(|name| !models.contains(name)) {
             return refused(format!("it says how {name:?} is called, and does not offer it"));

@@ -4,6 +4,7 @@ mod anvil;
 mod any_chain;
 mod audit;
 mod clients;
+mod crashes;
 mod demo;
 mod mistakes;
 mod openai;

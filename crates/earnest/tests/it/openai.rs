@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use crate::{folder, root};
 
@@ -96,14 +97,20 @@ fn stock_clients_find_in_the_upstream_what_they_expect() {
 
 /// `earnest up` with its gateway, killed with the test.
 pub(crate) struct Lab {
-    child: Child,
+    child: Mutex<Child>,
     pub(crate) url: String,
     pub(crate) key: String,
+    pub(crate) rpc: String,
 }
 
 impl Lab {
     /// On a plan that sells all the models of the suites for cash.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(folder, arguments, None)
+    }
+
+    /// The same, to die at a named point.
+    pub(crate) fn start_with(folder: &Path, arguments: &[&str], crash: Option<&str>) -> Self {
         let plan = folder.join("lab.toml");
         let quickstart = std::fs::read_to_string(root().join("examples/plans/quickstart.toml"));
         let mut text = quickstart.expect("the example");
@@ -123,6 +130,7 @@ impl Lab {
             .args(arguments)
             .current_dir(folder)
             .env_remove("EARNEST_STATE")
+            .envs(crash.map(|place| ("EARNEST_CRASH", place)))
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(folder.join("up.err")).expect("a file"))
             .spawn()
@@ -140,14 +148,36 @@ impl Lab {
                 found.insert(name.to_owned(), value.trim().to_owned());
             }
         }
-        Lab { child, url: found["api"].clone(), key: found["key"].clone() }
+        let rpc = found["rpc"].split(' ').next().expect("a URL").to_owned();
+        Lab { child: Mutex::new(child), url: found["api"].clone(), key: found["key"].clone(), rpc }
+    }
+
+    /// `kill -9`
+    pub(crate) fn kill(&self) {
+        let _ = self.child.lock().expect("no panic").kill();
+    }
+
+    /// It has died.
+    pub(crate) fn ended(&self) -> bool {
+        self.child.lock().expect("no panic").try_wait().expect("a child").is_some()
+    }
+
+    /// Waits until it has.
+    pub(crate) fn wait_for_end(&self) {
+        for _ in 0..300 {
+            if self.ended() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().expect("no panic");
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
