@@ -502,10 +502,10 @@ impl<'a> Run<'a> {
         let longest = self.raise.offering.setup.schedules.iter().map(|s| u64::from(s.length_secs())).max();
         let longest = longest.unwrap_or(0);
         let unlocks = positions.iter().map(|&id| self.raise.offering.unlock_at(id)).max().unwrap_or(0);
-        // After a sixteenth, while some are still locked; half-way, three quarters, and once everything has vested.
+        // After an eighth, while some are still locked; half-way, three quarters, and once everything has vested.
         let milestones = self.plan.treasury.milestones.len();
-        for (step, part) in [1u64, 8, 12, 16].into_iter().enumerate() {
-            self.wait_until(live_at + longest * part / 16)?;
+        for (step, part) in [1u64, 4, 6, 8].into_iter().enumerate() {
+            self.wait_until(live_at + longest * part / 8)?;
             if step < 2 {
                 for subject in
                     (1..=milestones).skip(step * milestones.div_ceil(2)).take(milestones.div_ceil(2))

@@ -68,8 +68,8 @@ pub struct Spent {
 }
 
 /// Requests of each buyer, and how many of them are streams.
-const REQUESTS: u64 = 40;
-const STREAMS: u64 = 10;
+const REQUESTS: u64 = 100;
+const STREAMS: u64 = 20;
 /// Requests of one buyer at once.
 const AT_ONCE: usize = 8;
 
