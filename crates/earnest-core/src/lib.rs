@@ -3,6 +3,7 @@
 //! rules, and `earnest-chain`'s lockstep tests hold the two together to the last unit.
 
 pub mod bid;
+pub mod channel;
 pub mod clearing;
 pub mod curve;
 pub mod invariants;
@@ -15,6 +16,7 @@ pub mod raise;
 pub mod regime;
 pub mod schedule;
 pub mod setup;
+pub mod spend;
 pub mod statement;
 pub mod terms;
 pub mod treasury;
