@@ -91,6 +91,61 @@ sol! {
 }
 
 sol! {
+    /// What a vault takes in place of a signature (`DepositProof` in `IVault.sol`).
+    #[derive(Debug, PartialEq)]
+    struct VaultDeposit {
+        Channels.ChannelConfig channel;
+        uint256 salt;
+        uint256 value;
+        uint256 validAfter;
+        uint256 validBefore;
+        bytes ownerSignature;
+    }
+}
+
+/// What is signed about channels, and for deposits into them.
+pub mod signed {
+    use alloy_sol_types::sol;
+
+    sol! {
+        #[derive(Debug)]
+        struct Voucher {
+            bytes32 channelId;
+            uint128 maxClaimableAmount;
+        }
+
+        #[derive(Debug)]
+        struct Refund {
+            bytes32 channelId;
+            uint256 nonce;
+            uint128 amount;
+        }
+
+        #[derive(Debug)]
+        struct ClaimEntry {
+            bytes32 channelId;
+            uint128 maxClaimableAmount;
+            uint128 totalClaimed;
+        }
+
+        #[derive(Debug)]
+        struct ClaimBatch {
+            ClaimEntry[] claims;
+        }
+
+        #[derive(Debug)]
+        struct ReceiveWithAuthorization {
+            address from;
+            address to;
+            uint256 value;
+            uint256 validAfter;
+            uint256 validBefore;
+            bytes32 nonce;
+        }
+    }
+}
+
+sol! {
     /// ERC-1271: a wallet that is a contract says whether a signature is its own.
     #[derive(Debug)]
     interface ContractWallet {

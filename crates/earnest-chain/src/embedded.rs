@@ -226,7 +226,16 @@ fn made_up(number: u64, time: Time) -> Head {
 
 /// Slot of a value in a Solidity mapping.
 pub fn mapping_slot(key: impl SolValue, slot: u64) -> U256 {
+    slot_in(key, U256::from(slot))
+}
+
+/// Slot of a value in a mapping of mappings.
+pub fn nested_slot(outer: impl SolValue, inner: impl SolValue, slot: u64) -> U256 {
+    slot_in(inner, mapping_slot(outer, slot))
+}
+
+fn slot_in(key: impl SolValue, mapping: U256) -> U256 {
     let mut bytes = key.abi_encode();
-    bytes.extend_from_slice(&U256::from(slot).to_be_bytes::<32>());
+    bytes.extend_from_slice(&mapping.to_be_bytes::<32>());
     U256::from_be_bytes(alloy_primitives::keccak256(bytes).0)
 }

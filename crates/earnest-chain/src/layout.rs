@@ -5,13 +5,16 @@ use std::collections::HashMap;
 
 use alloy_primitives::{Address, U256};
 use earnest_core::bid::{Bid, BidId, Position};
+use earnest_core::channel::Channels;
 use earnest_core::clearing::Bucket;
 use earnest_core::offering::{ABOVE, Attestation, Offering, Sale, Status};
 use earnest_core::raise::{Coin, Holder};
+use earnest_core::statement::Revenue;
 use earnest_core::treasury::Treasury;
 
+use crate::channel::{channel_id, domain};
 use crate::deploy::Deployment;
-use crate::embedded::mapping_slot;
+use crate::embedded::{mapping_slot, nested_slot};
 
 /// Slots of one contract that are not zero.
 pub type Slots = HashMap<U256, U256>;
@@ -212,6 +215,48 @@ pub fn treasury(treasury: &Treasury) -> Slots {
     let words =
         [treasury.circulating, treasury.tap_paid, treasury.refunds_paid].map(|v| Word::default().put(v, 64));
     keep(&mut slots, U256::from(5), &words);
+    slots
+}
+
+/// Everything in `Channels.sol` at an address.
+pub fn channels(channels: &Channels, chain_id: u64, at: Address) -> Slots {
+    let (mut slots, domain) = (Slots::new(), domain(chain_id, at));
+    for (config, channel) in &channels.channels {
+        let id = channel_id(&domain, config);
+        let balances = Word::default().put(channel.balance(), 128).put(channel.claimed, 128);
+        keep(&mut slots, mapping_slot(id, 0), &[balances]);
+        if let Some(pending) = channel.withdrawal {
+            let word = Word::default().put(pending.amount, 128).put(pending.initiated_at, 40);
+            keep(&mut slots, mapping_slot(id, 1), &[word]);
+        }
+        keep(&mut slots, mapping_slot(id, 3), &[Word::default().put(channel.refunds, 64)]);
+    }
+    for (&(receiver, token), earned) in &channels.receivers {
+        let word = Word::default().put(earned.claimed, 128).put(earned.settled, 128);
+        keep(&mut slots, nested_slot(receiver, token, 2), &[word]);
+    }
+    slots
+}
+
+/// Everything in `Revenue.sol`.
+pub fn revenue(revenue: &Revenue) -> Slots {
+    let mut slots = Slots::new();
+    for (role, holder) in (0u8..).zip(revenue.roles) {
+        let value = U256::from_be_slice(holder.as_slice());
+        keep(&mut slots, mapping_slot(U256::from(role), 0), &[Word { value, bits: 160 }]);
+    }
+    for (coin, statement) in revenue.coins.into_iter().zip(&revenue.statements) {
+        let words = [
+            Word { value: statement.root.into(), bits: 256 },
+            Word::default().put(statement.pay, 128).put(statement.paid, 128),
+            Word::default().put(statement.settled, 128).put(statement.rest_paid, 128),
+            Word::default().put(statement.number, 32),
+        ];
+        keep(&mut slots, mapping_slot(coin, 1), &words);
+        for (&provider, &paid) in &statement.paid_to {
+            keep(&mut slots, nested_slot(coin, provider, 2), &[Word::default().put(paid, 128)]);
+        }
+    }
     slots
 }
 

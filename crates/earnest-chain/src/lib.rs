@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod bindings;
 pub mod chain;
+pub mod channel;
 pub mod deploy;
 pub mod embedded;
 pub mod errors;
@@ -16,5 +17,6 @@ pub mod ledger;
 pub mod node;
 pub mod permit;
 pub mod rpc;
+pub mod spend;
 pub mod story;
 pub mod voucher;

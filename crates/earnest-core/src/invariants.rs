@@ -22,7 +22,7 @@ pub struct Broken {
     pub what: String,
 }
 
-fn must(name: &'static str, holds: bool, what: impl FnOnce() -> String) -> Result<(), Broken> {
+pub(crate) fn must(name: &'static str, holds: bool, what: impl FnOnce() -> String) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err(Broken { name, what: what() }) }
 }
 

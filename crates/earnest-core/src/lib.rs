@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod bid;
+pub mod channel;
 pub mod charge;
 pub mod clearing;
 pub mod curve;
@@ -18,6 +19,7 @@ pub mod raise;
 pub mod regime;
 pub mod schedule;
 pub mod setup;
+pub mod spend;
 pub mod statement;
 pub mod terms;
 pub mod treasury;

@@ -7,6 +7,7 @@ mod hostile;
 mod hostile_cash;
 mod kept;
 mod lockstep;
+mod lockstep_spend;
 mod lost_keys;
 mod node;
 mod story;

@@ -75,12 +75,12 @@ sol! {
 }
 
 /// How long the lock of class 1 is.
-const LOCK: u64 = 365 * DAY;
+pub(crate) const LOCK: u64 = 365 * DAY;
 /// What each vault holds.
-const HELD: u128 = 100 * CREDIT;
+pub(crate) const HELD: u128 = 100 * CREDIT;
 
 /// A locked position of 100 credits for each owner, delivered into its vault.
-fn locked(world: &mut World, owners: &[Address]) -> Vec<Address> {
+pub(crate) fn locked(world: &mut World, owners: &[Address]) -> Vec<Address> {
     let at = world.at.clone();
     let mut ids: Vec<BidId> = Vec::new();
     for (entity, &owner) in (1..).zip(owners) {
@@ -204,7 +204,7 @@ fn pull(from: Address, deposit: &DepositProof, signature: Vec<u8>) -> Credit::re
 }
 
 /// A contract of a few bytes.
-fn contract(world: &mut World, code: &[u8]) -> Address {
+pub(crate) fn contract(world: &mut World, code: &[u8]) -> Address {
     let size = u8::try_from(code.len()).expect("a few bytes");
     let init = [&[0x60, size, 0x80, 0x60, 9, 0x5f, 0x39, 0x5f, 0xf3], code].concat();
     world
@@ -216,7 +216,7 @@ fn contract(world: &mut World, code: &[u8]) -> Address {
 }
 
 /// Wallets by code: what each answers to EIP-1271.
-const SAYS_YES: &[u8] = &hex!("631626ba7e60e01b5f5260205ff3");
+pub(crate) const SAYS_YES: &[u8] = &hex!("631626ba7e60e01b5f5260205ff3");
 const SAYS_NO: [(&str, &[u8]); 6] = [
     ("no", &hex!("63ffffffff60e01b5f5260205ff3")),
     ("a yes of four bytes", &hex!("631626ba7e60e01b5f5260045ff3")),
