@@ -162,8 +162,8 @@ impl Offer {
         if models.windows(2).any(|pair| pair[0] >= pair[1]) {
             return refused("its models are not sorted, or one is there twice".into());
         }
-        if !(1..=10_000).contains(ask) {
-            return refused(format!("it asks {ask} basis points of the charge, and 1 to 10,000 can be paid"));
+        if *ask > 10_000 {
+            return refused(format!("it asks {ask} basis points of the charge, and at most 10,000 can be paid"));
         }
         if !(1..=MOST_CONCURRENT).contains(concurrency) {
             return refused(format!(
