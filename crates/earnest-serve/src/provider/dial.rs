@@ -233,11 +233,14 @@ impl Provider {
         let host = self.gateway.host_str().unwrap_or_default();
         let mut models: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
         models.sort();
+        let renamed = self.models.iter().filter(|model| model.upstream != model.name);
+        let called = renamed.map(|model| (model.name.clone(), model.upstream.clone())).collect();
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).expect("the system has randomness");
         let offer = Offer {
             gateway: self.gateway.port().map_or(host.into(), |port| format!("{host}:{port}")),
             models,
+            called,
             ask: self.ask,
             concurrency: self.concurrency,
             // What JavaScript can read, too.

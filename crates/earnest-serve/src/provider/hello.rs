@@ -1,7 +1,7 @@
 //! What a provider says of itself when it dials in, and the signature under it. The signature is over a nonce that the
 //! gateway issued and the name under which it was dialled: nobody can use it again, or pass it on to another gateway.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,9 @@ pub struct Offer {
     pub gateway: String,
     /// Names of models as the gateway's clients know them; sorted.
     pub models: Vec<String>,
+    /// What its upstream calls those that have another name there: answers carry it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub called: BTreeMap<String, String>,
     /// Basis points of the listed charge it wants to be paid.
     pub ask: u16,
     /// Requests it takes at once.
@@ -151,16 +154,19 @@ impl Offer {
     /// Whether a gateway can take it.
     pub fn check(&self) -> Result<(), HelloError> {
         let refused = |why: String| Err(HelloError::Offer(why));
-        let Offer { models, ask, concurrency, .. } = self;
+        let Offer { models, called, ask, concurrency, .. } = self;
         if models.is_empty() {
             return refused("it has no model".into());
         }
-        if let Some(name) = models.iter().find(|name| !is_model_name(name)) {
+        if let Some(name) = models.iter().chain(called.values()).find(|name| !is_model_name(name)) {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
             return refused(format!("{shown:?} is no name of a model: letters, digits and ._:/@+- are"));
         }
         if models.windows(2).any(|pair| pair[0] >= pair[1]) {
             return refused("its models are not sorted, or one is there twice".into());
+        }
+        if let Some(name) = called.keys().find(|name| !models.contains(name)) {
+            return refused(format!("it says how {name:?} is called, and does not offer it"));
         }
         if *ask > 10_000 {
             return refused(format!("it asks {ask} basis points of the charge, and at most 10,000 can be paid"));
@@ -319,6 +325,7 @@ mod tests {
         Offer {
             gateway: "gateway.example:8443".into(),
             models: vec!["echo".into(), "meta/llama-3.1:8b".into()],
+            called: BTreeMap::new(),
             ask: 8_000,
             concurrency: 4,
             instance: 7,
