@@ -39,7 +39,14 @@ async fn challenge(gate: &Gate) -> Challenge {
 
 fn offer(gate: &Gate, instance: u64) -> Offer {
     let models = vec!["small".into()];
-    Offer { gateway: gate.address.clone(), models, called: Default::default(), ask: 8_000, concurrency: 4, instance }
+    Offer {
+        gateway: gate.address.clone(),
+        models,
+        called: Default::default(),
+        ask: 8_000,
+        concurrency: 4,
+        instance,
+    }
 }
 
 /// Dials by hand; what the gateway answered, and the connection.
