@@ -8,7 +8,8 @@ import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
-import {ChannelConfig, DepositProof, IVault} from "./interfaces/IVault.sol";
+import {ChannelConfig} from "./interfaces/IChannels.sol";
+import {DepositProof, IVault} from "./interfaces/IVault.sol";
 
 /// Code of all vaults; each is a clone that carries its owner and the end of its lock (LOCK-1). It never approves,
 /// never permits and never calls a stranger: what it signs for is recomputed here from its parts.

@@ -16,7 +16,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what is missing from npm, then run every check and test.
+    /// Install what is missing from npm and PyPI, then run every check and test.
     Test,
     /// Compile the contracts with npm's solc into contracts/artifacts.
     Contracts {
@@ -117,6 +117,29 @@ fn node_modules(folder: &str) -> Result<PathBuf> {
             .context("npm is needed for the contracts and for the clients they are tried with: install Node.js 20 or later")?;
     }
     Ok(folder.join("node_modules"))
+}
+
+/// A Python with the packages that a folder's requirements.txt names, in a virtual environment beside it. `e2e/python`:
+/// OpenAI's clients and llama.cpp's server; `e2e/peers`: what the gateway is measured beside.
+fn python(folder: &str) -> Result<PathBuf> {
+    let folder = root().join(folder);
+    let (wanted, bin) = (folder.join("requirements.txt"), folder.join(".venv/bin"));
+    // Written when everything is there: an installation that was stopped begins anew.
+    let installed = folder.join(".venv/requirements.txt");
+    if std::fs::read(&installed).ok() != Some(std::fs::read(&wanted)?) {
+        let hint =
+            "Python 3.10 or later with venv and pip is needed for OpenAI's clients and llama.cpp's server";
+        let create = ["-m", "venv", "--clear"];
+        run(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
+        // uv takes 4 seconds for what takes pip a minute.
+        let uv = ["install", "--quiet", "--no-compile", "uv==0.13.9"];
+        run(Command::new(bin.join("pip")).args(uv)).context(hint)?;
+        let install = ["pip", "install", "--quiet", "--requirement"];
+        run(Command::new(bin.join("uv")).args(install).arg(&wanted).arg("--python").arg(bin.join("python")))
+            .context(hint)?;
+        std::fs::copy(&wanted, &installed)?;
+    }
+    Ok(bin.join("python"))
 }
 
 /// The node itself, not npm's wrapper around it: the wrapper leaves it running when it is stopped.
@@ -298,7 +321,7 @@ fn grouped(number: u64) -> String {
 fn test() -> Result<()> {
     let anvil = anvil(&node_modules("contracts")?)?;
     let clients = node_modules("e2e")?;
-    let chromium = chromium()?;
+    let (chromium, python) = (chromium()?, python("e2e/python")?);
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     contracts(true)?;
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -306,6 +329,7 @@ fn test() -> Result<()> {
         .env("EARNEST_ANVIL", anvil)
         .env("EARNEST_E2E", clients)
         .env("EARNEST_CHROMIUM", chromium)
+        .env("EARNEST_PYTHON", python)
         .env("EARNEST_SHOTS", root().join("target/shots")))?;
     gas(false, true, false)
 }

@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// Identity of an x402 `batch-settlement` channel; its EIP-712 hash is the channel's id.
-struct ChannelConfig {
-    address payer;
-    address payerAuthorizer;
-    address receiver;
-    address receiverAuthorizer;
-    address token;
-    uint40 withdrawDelay;
-    bytes32 salt;
-}
+import {ChannelConfig} from "./IChannels.sol";
 
 /// What a vault's owner sends in place of a signature, so that the vault can see where its credits would go.
 struct DepositProof {

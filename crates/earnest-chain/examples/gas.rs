@@ -15,6 +15,8 @@ use earnest_core::offering::{DAY, OfferingSetup, Order, RoundSetup, Sale};
 use earnest_core::permit::PurchasePermit;
 use earnest_core::raise::Call;
 use earnest_core::schedule::Schedule;
+use earnest_core::setup::ServiceSetup;
+use earnest_core::statement::RevenueSetup;
 use earnest_core::treasury::TreasurySetup;
 
 const START: u64 = 1_800_000_000;
@@ -91,14 +93,17 @@ impl Bench {
         let anyone = person("anyone");
         let (offering, treasury) = setup(cast, supply);
         let mut chain = Chain::Embedded(Embedded::new(START));
+        let gateway = Key::from_words("gateway").address();
+        let revenue = RevenueSetup { issuer: cast[0], gateway, share: Bps::new(8_000).expect("a part") };
+        let service = ServiceSetup { revenue, price_list: None };
         let coins = Coins {
             cash: None,
             cash_name: ("Play Dollar".into(), "pUSD".into()),
             credit_name: ("Credit".into(), "CRED".into()),
-            revenue: Address::ZERO,
+            x402: true,
         };
-        let at =
-            deploy(&mut chain, &Key::from_words("deployer"), &offering, &treasury, &coins).expect("deploys");
+        let at = deploy(&mut chain, &Key::from_words("deployer"), &offering, &treasury, &service, &coins)
+            .expect("deploys");
         let [_, certifier, _, attester] = cast;
         Bench { chain, at, keys, attester, certifier, anyone, terms: offering.terms_hash }
     }

@@ -194,6 +194,7 @@ fn main() {
         treasury: someone(0xa4),
         vault: someone(0xa5),
         ladders: vec![None],
+        ..Deployment::default()
     };
     let mut blocks = history(&at);
     let (offering, treasury) = setups();
@@ -206,8 +207,8 @@ fn main() {
         certifier: offering.certifier,
         guardian: offering.guardian,
         attesters: offering.attesters.clone(),
+        gateway: someone(9),
         terms_hash: offering.terms_hash,
-        revenue: Address::ZERO,
         contracts: at.clone(),
     };
     let folder = std::env::temp_dir().join(format!("earnest-index-{}", std::process::id()));

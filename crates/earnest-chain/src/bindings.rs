@@ -27,6 +27,26 @@ sol!(
 );
 sol!(
     #[sol(all_derives)]
+    Channels,
+    "../../contracts/artifacts/Channels.json"
+);
+sol!(
+    #[sol(all_derives)]
+    DepositCollector,
+    "../../contracts/artifacts/DepositCollector.json"
+);
+sol!(
+    #[sol(all_derives)]
+    Revenue,
+    "../../contracts/artifacts/Revenue.json"
+);
+sol!(
+    #[sol(all_derives)]
+    PriceList,
+    "../../contracts/artifacts/PriceList.json"
+);
+sol!(
+    #[sol(all_derives)]
     DevCash,
     "../../contracts/artifacts/DevCash.json"
 );
@@ -45,6 +65,11 @@ sol!(
     #[sol(all_derives)]
     Cradle,
     "../../contracts/artifacts/Cradle.json"
+);
+sol!(
+    #[sol(all_derives)]
+    Aggregate,
+    "../../contracts/artifacts/Aggregate.json"
 );
 
 sol! {

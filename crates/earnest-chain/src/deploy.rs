@@ -2,18 +2,25 @@
 //! address that follows from the deployer, the plan and the contracts' code, so that a deployment that stopped half-way
 //! goes on from any machine, and a stranger can work out where everything must be.
 
+use std::sync::LazyLock;
+
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, address, hex, keccak256};
 use alloy_sol_types::{SolConstructor, SolValue};
 use earnest_core::bid::BidId;
 use earnest_core::curve::Ladder;
 use earnest_core::offering::{Offering as Offering_, OfferingSetup, RoundSetup, Sale};
-use earnest_core::setup::Parties;
+use earnest_core::price_list::PriceListSetup;
+use earnest_core::setup::{Parties, ServiceSetup};
+use earnest_core::statement::RevenueSetup;
 use earnest_core::terms::terms_hash;
 use earnest_core::treasury::TreasurySetup;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::bindings::{Cradle, Credit, DevCash, LadderData, Launchpad, Offering, Treasury, Vault};
+use crate::bindings::{
+    Aggregate, Channels, Cradle, Credit, DepositCollector, DevCash, LadderData, Launchpad, Offering,
+    PriceList, Revenue, Treasury, Vault,
+};
 use crate::chain::{Chain, ChainError, Receipt};
 use crate::embedded::{DEV_CHAIN_ID, Embedded};
 use crate::key::Key;
@@ -28,6 +35,44 @@ pub const CREATE2_PROXY: Address = address!("4e59b44847b379578588920cA78FbF26c0B
 pub const CREATE2_PROXY_CODE: Bytes = Bytes::from_static(&hex!(
     "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
 ));
+
+/// Multicall3, with which wallets and x402's clients read many things at once; nearly every chain has it here.
+pub const MULTICALL: Address = address!("cA11bde05977b3631167028862bE2a173976CA11");
+
+/// What stands on a development chain before its first block: the proxy, and our own contracts where x402's clients
+/// expect theirs.
+pub static GENESIS: LazyLock<[(Address, Bytes); 4]> = LazyLock::new(|| {
+    let mut scratch = Embedded::empty(DEV_CHAIN_ID, 0);
+    let mut made = |code: Bytes| {
+        let receipt = scratch.send(Address::ZERO, TxKind::Create, code).expect("our own code is created");
+        scratch.code(receipt.created.expect("a contract"))
+    };
+    let collector = DepositCollector::constructorCall { settlement_: X402_SETTLEMENT };
+    [
+        (CREATE2_PROXY, CREATE2_PROXY_CODE),
+        (X402_SETTLEMENT, made(Channels::BYTECODE.clone())),
+        (X402_COLLECTOR, made(init_code(&DepositCollector::BYTECODE, &collector))),
+        (MULTICALL, made(Aggregate::BYTECODE.clone())),
+    ]
+});
+
+/// Whether a chain has x402's contracts at their addresses. Only there can its clients pay, and only there is what they
+/// pay to known to them; elsewhere a deployment brings its own, for our clients alone.
+pub fn has_x402(chain: &Chain) -> Result<bool, ChainError> {
+    Ok(!chain.code(X402_SETTLEMENT)?.is_empty() && !chain.code(X402_COLLECTOR)?.is_empty())
+}
+
+/// Puts them on a development node that lets itself be told (anvil). Whether they stand there now.
+pub fn put_x402(chain: &Chain) -> Result<bool, ChainError> {
+    if let (Chain::Rpc(rpc), DEV_CHAIN_ID) = (chain, chain.id()) {
+        for (at, code) in &GENESIS[1..] {
+            if rpc.code(*at)?.is_empty() && rpc.set_code(*at, code).is_err() {
+                break; // not a node that takes it
+            }
+        }
+    }
+    has_x402(chain)
+}
 
 /// Where a plan's contracts are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +89,21 @@ pub struct Deployment {
     pub vault: Address,
     /// Ladders of rising rounds, by round.
     pub ladders: Vec<Option<Address>>,
+    /// Channels that pay for the service: x402's where the chain has them, else this deployment's own.
+    pub channels: Address,
+    /// Their deposit collector.
+    pub collector: Address,
+    /// Receiver of the channels, and the split of what they bring.
+    pub revenue: Address,
+    /// The promised prices; none: the plan has no price list.
+    pub price_list: Option<Address>,
+}
+
+impl Deployment {
+    /// Whether it is paid through channels that x402's clients know.
+    pub fn is_x402(&self) -> bool {
+        self.channels == X402_SETTLEMENT
+    }
 }
 
 /// A deployment as its issuer publishes it: with the plan, all that anyone needs to find and to check it.
@@ -65,10 +125,10 @@ pub struct Record {
     pub guardian: Address,
     /// Signed permits at first.
     pub attesters: Vec<Address>,
+    /// Had the gateway's roles at first.
+    pub gateway: Address,
     /// Hash of the terms.
     pub terms_hash: B256,
-    /// Receiver of the channels that vaults may fund.
-    pub revenue: Address,
     /// Where everything is.
     pub contracts: Deployment,
 }
@@ -81,6 +141,7 @@ impl Record {
             certifier: self.certifier,
             guardian: self.guardian,
             attesters: self.attesters.clone(),
+            gateway: self.gateway,
         }
     }
 }
@@ -91,6 +152,7 @@ impl Record {
     pub fn fits(&self, plan: &earnest_core::plan::Plan) -> Result<(), String> {
         let roles = &plan.roles;
         let dev = self.chain_id == DEV_CHAIN_ID;
+        let gateway = if dev { roles.gateway } else { roles.gateway.or(roles.issuer) };
         let wrong = |what: &str| {
             Err(format!(
                 "{what} of the deployment is not what the plan names\n  hint: is it this plan's deployment? Ask its issuer where that is published"
@@ -100,6 +162,7 @@ impl Record {
             ("the issuer", roles.issuer, self.issuer),
             ("the certifier", roles.certifier, self.certifier),
             ("the guardian", roles.guardian, self.guardian),
+            ("the gateway", gateway, self.gateway),
             ("the cash", plan.cash.address, self.contracts.cash),
         ] {
             // Only a development chain may leave it to the deployer.
@@ -131,18 +194,18 @@ pub struct Coins {
     pub cash_name: (String, String),
     /// Name and symbol of the credit.
     pub credit_name: (String, String),
-    /// Receiver of the channels that vaults may fund; zero: none yet.
-    pub revenue: Address,
+    /// Whether the chain has x402's contracts.
+    pub x402: bool,
 }
 
 impl Coins {
     /// As a plan names them.
-    pub fn of(plan: &earnest_core::plan::Plan, revenue: Address) -> Self {
+    pub fn of(plan: &earnest_core::plan::Plan, x402: bool) -> Self {
         Coins {
             cash: plan.cash.address,
             cash_name: (plan.cash.name.clone(), plan.cash.symbol.clone()),
             credit_name: (plan.credits.name.clone(), plan.credits.symbol.clone()),
-            revenue,
+            x402,
         }
     }
 }
@@ -220,6 +283,7 @@ impl Blueprint {
         salt: u64,
         offering: &OfferingSetup,
         treasury: &TreasurySetup,
+        service: &ServiceSetup,
         coins: &Coins,
     ) -> Self {
         // The addresses commit to the rules and to the code: to all init code, in which the contracts' own addresses
@@ -227,9 +291,10 @@ impl Blueprint {
         let nowhere = Deployment {
             cash: coins.cash.unwrap_or_default(),
             ladders: offering.rounds.iter().map(|round| round.is_rising().then_some(Address::ZERO)).collect(),
+            channels: if coins.x402 { X402_SETTLEMENT } else { Address::ZERO },
             ..Deployment::default()
         };
-        let draft = init_codes(deployer, offering, treasury, coins, &nowhere);
+        let draft = init_codes(deployer, offering, treasury, service, coins, &nowhere);
         let all = draft.iter().fold(Vec::new(), |all, (_, code)| [all, keccak256(code).to_vec()].concat());
         let commitment = keccak256((U256::from(salt), keccak256(all)).abi_encode());
         let launchpad = launchpad();
@@ -247,6 +312,10 @@ impl Blueprint {
             ladders: (0..offering.rounds.len())
                 .map(|index| nowhere.ladders[index].map(|_| place(&format!("ladder {index}"))))
                 .collect(),
+            channels: if coins.x402 { X402_SETTLEMENT } else { place("channels") },
+            collector: if coins.x402 { X402_COLLECTOR } else { place("collector") },
+            revenue: place("revenue"),
+            price_list: service.price_list.as_ref().map(|_| place("price list")),
         };
         let mut steps = vec![Step {
             name: "launchpad".into(),
@@ -254,7 +323,7 @@ impl Blueprint {
             to: CREATE2_PROXY,
             data: [B256::ZERO.as_slice(), &Launchpad::BYTECODE].concat().into(),
         }];
-        for (name, code) in init_codes(deployer, offering, treasury, coins, &contracts) {
+        for (name, code) in init_codes(deployer, offering, treasury, service, coins, &contracts) {
             let call = Launchpad::launchCall { salt: salt_of(&name), code };
             let data = alloy_sol_types::SolCall::abi_encode(&call).into();
             steps.push(Step { at: place(&name), name, to: launchpad, data });
@@ -349,9 +418,10 @@ pub fn deploy(
     key: &Key,
     offering: &OfferingSetup,
     treasury: &TreasurySetup,
+    service: &ServiceSetup,
     coins: &Coins,
 ) -> Result<Deployment, DeployError> {
-    let blueprint = Blueprint::new(key.address(), 0, offering, treasury, coins);
+    let blueprint = Blueprint::new(key.address(), 0, offering, treasury, service, coins);
     let rehearsed = blueprint.rehearse(key.address(), chain.id())?;
     blueprint.run(chain, key, &rehearsed, |_, _| {})?;
     Ok(blueprint.contracts)
@@ -362,6 +432,7 @@ fn init_codes(
     deployer: Address,
     offering: &OfferingSetup,
     treasury: &TreasurySetup,
+    service: &ServiceSetup,
     coins: &Coins,
     at: &Deployment,
 ) -> Vec<(String, Bytes)> {
@@ -377,14 +448,19 @@ fn init_codes(
             codes.push((format!("ladder {index}"), init_code(&LadderData::BYTECODE, &constructor)));
         }
     }
+    if !coins.x402 {
+        codes.push(("channels".into(), Channels::BYTECODE.clone()));
+        let constructor = DepositCollector::constructorCall { settlement_: at.channels };
+        codes.push(("collector".into(), init_code(&DepositCollector::BYTECODE, &constructor)));
+    }
     let (name_, symbol_) = coins.credit_name.clone();
     let constructor = Credit::constructorCall { name_, symbol_, minter_: at.offering };
     codes.push(("credit".into(), init_code(&Credit::BYTECODE, &constructor)));
     let constructor = Vault::constructorCall {
         credit_: at.credit,
-        channels_: X402_SETTLEMENT,
-        collector_: X402_COLLECTOR,
-        revenue_: coins.revenue,
+        channels_: at.channels,
+        collector_: at.collector,
+        revenue_: at.revenue,
     };
     codes.push(("vault".into(), init_code(&Vault::BYTECODE, &constructor)));
     let setup = treasury_setup(treasury, at.cash, at.offering, offering.rounds.len());
@@ -393,6 +469,12 @@ fn init_codes(
     let setup = offering_setup(offering, at.cash, at.credit, at.treasury, at.vault, &at.ladders);
     let constructor = Offering::constructorCall { setup };
     codes.push(("offering".into(), init_code(&Offering::BYTECODE, &constructor)));
+    let constructor = Revenue::constructorCall { setup: revenue_setup(&service.revenue, at) };
+    codes.push(("revenue".into(), init_code(&Revenue::BYTECODE, &constructor)));
+    if let Some(list) = &service.price_list {
+        let constructor = PriceList::constructorCall { setup: price_list_setup(list) };
+        codes.push(("price list".into(), init_code(&PriceList::BYTECODE, &constructor)));
+    }
     codes
 }
 
@@ -403,6 +485,35 @@ pub fn ladder_bytes(ladder: &Ladder) -> Bytes {
         .flat_map(|knot| [&knot.weight.to_be_bytes()[..], &knot.credits.to_be_bytes()[4..]].concat())
         .collect::<Vec<u8>>()
         .into()
+}
+
+fn revenue_setup(setup: &RevenueSetup, at: &Deployment) -> Revenue::RevenueSetup {
+    Revenue::RevenueSetup {
+        issuer: setup.issuer,
+        credit: at.credit,
+        cash: at.cash,
+        channels: at.channels,
+        share: setup.share.get(),
+        roles: [setup.gateway; 4],
+    }
+}
+
+/// The price list's constructor argument.
+pub(crate) fn price_list_setup(setup: &PriceListSetup) -> PriceList::PriceListSetup {
+    let entries = setup.entries.iter().map(|entry| PriceList::Entry {
+        model: entry.model.clone(),
+        unit: entry.unit.number(),
+        credits: entry.credits,
+        cash: entry.cash,
+    });
+    PriceList::PriceListSetup {
+        issuer: setup.issuer,
+        notice: setup.notice_secs,
+        tier: setup.tier.clone(),
+        tierOutput: setup.tier_output,
+        tierModel: setup.tier_model.clone(),
+        entries: entries.collect(),
+    }
 }
 
 fn treasury_setup(

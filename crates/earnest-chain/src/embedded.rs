@@ -13,7 +13,7 @@ use revm::state::{AccountInfo, Bytecode};
 use revm::{Context, ExecuteCommitEvm, ExecuteEvm};
 
 use crate::chain::{ChainError, Receipt};
-use crate::deploy::{CREATE2_PROXY, CREATE2_PROXY_CODE};
+use crate::deploy::GENESIS;
 use crate::history::{Head, PlacedLog};
 
 /// The rules every embedded chain runs by. Osaka caps a transaction at 16,777,216 gas, so that what works here works
@@ -36,13 +36,22 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// A chain with nothing on it but the deterministic deployment proxy, whose first block is at `time`.
+    /// A chain with nothing on it but [`GENESIS`], whose first block is at `time`.
     pub fn new(time: Time) -> Self {
         Self::like(DEV_CHAIN_ID, time)
     }
 
     /// The same with another chain's id, to see what would be there.
     pub fn like(chain_id: u64, time: Time) -> Self {
+        let mut chain = Self::empty(chain_id, time);
+        for (at, code) in GENESIS.iter() {
+            let account = AccountInfo::from_bytecode(Bytecode::new_raw(code.clone()));
+            chain.evm.ctx.journaled_state.database.insert_account_info(*at, account);
+        }
+        chain
+    }
+
+    pub(crate) fn empty(chain_id: u64, time: Time) -> Self {
         let mut cfg = CfgEnv::new_with_spec(SPEC);
         cfg.chain_id = chain_id;
         cfg.disable_nonce_check = true;
@@ -50,9 +59,7 @@ impl Embedded {
         cfg.disable_base_fee = true;
         cfg.disable_eip3607 = true;
         let block = BlockEnv { gas_limit: 60_000_000, ..BlockEnv::default() };
-        let mut database = InMemoryDB::default();
-        let proxy = Bytecode::new_raw(CREATE2_PROXY_CODE);
-        database.insert_account_info(CREATE2_PROXY, AccountInfo::from_bytecode(proxy));
+        let database = InMemoryDB::default();
         let evm = Context::mainnet().with_db(database).with_cfg(cfg).with_block(block).build_mainnet();
         Embedded { evm, chain_id, block: 0, time, transactions: 0, history: None }
     }

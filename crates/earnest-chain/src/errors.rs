@@ -2,7 +2,7 @@
 
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
 
-use crate::bindings::{Credit, Offering, Treasury, Vault};
+use crate::bindings::{Channels, Credit, DepositCollector, Offering, PriceList, Revenue, Treasury, Vault};
 
 /// The error in words: its name and values.
 pub fn describe(data: &[u8]) -> String {
@@ -16,7 +16,13 @@ pub fn describe(data: &[u8]) -> String {
         .map(|error| format!("{error:?}"))
         .or_else(|_| Treasury::TreasuryErrors::abi_decode(data).map(|error| format!("{error:?}")))
         .or_else(|_| Credit::CreditErrors::abi_decode(data).map(|error| format!("{error:?}")))
-        .or_else(|_| Vault::VaultErrors::abi_decode(data).map(|error| format!("{error:?}")));
+        .or_else(|_| Vault::VaultErrors::abi_decode(data).map(|error| format!("{error:?}")))
+        .or_else(|_| Channels::ChannelsErrors::abi_decode(data).map(|error| format!("{error:?}")))
+        .or_else(|_| Revenue::RevenueErrors::abi_decode(data).map(|error| format!("{error:?}")))
+        .or_else(|_| PriceList::PriceListErrors::abi_decode(data).map(|error| format!("{error:?}")))
+        .or_else(|_| {
+            DepositCollector::DepositCollectorErrors::abi_decode(data).map(|error| format!("{error:?}"))
+        });
     match debug {
         // "NotOpen(NotOpen { round: 0, … })" says its name twice.
         Ok(text) => {

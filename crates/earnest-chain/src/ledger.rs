@@ -17,7 +17,7 @@ use earnest_core::plan::Time;
 use earnest_core::raise::{Holder, Raise};
 use earnest_core::treasury::TreasurySetup;
 
-use crate::deploy::{Deployment, X402_COLLECTOR, X402_SETTLEMENT};
+use crate::deploy::Deployment;
 use crate::fact::{BadLog, Coin, Event, Fact};
 use crate::history::Head;
 
@@ -490,7 +490,7 @@ impl Ledger {
                 if released {
                     equal("what a vault releases", &amount, &self.raise.credits.of(holder))?;
                 }
-                if !released && to != X402_COLLECTOR && to != X402_SETTLEMENT {
+                if !released && to != self.at.collector {
                     return Err(format!("credits locked until {until} leave their vault (LOCK-1)"));
                 }
             }

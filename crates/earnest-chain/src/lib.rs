@@ -17,3 +17,4 @@ pub mod node;
 pub mod permit;
 pub mod rpc;
 pub mod story;
+pub mod voucher;

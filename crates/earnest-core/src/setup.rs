@@ -4,10 +4,12 @@ use alloy_primitives::Address;
 
 use crate::clearing::Prices;
 use crate::curve::{Ladder, LadderError};
-use crate::money::Cash;
+use crate::money::{Bps, Cash};
 use crate::offering::{OfferingSetup, RoundSetup, Sale};
 use crate::plan::{Plan, RoundKind, RoundPlan};
+use crate::price_list::PriceListSetup;
 use crate::schedule::Schedule;
+use crate::statement::RevenueSetup;
 use crate::terms::terms_hash;
 use crate::treasury::TreasurySetup;
 
@@ -22,6 +24,29 @@ pub struct Parties {
     pub guardian: Address,
     /// Sign permits.
     pub attesters: Vec<Address>,
+    /// Claims, refunds, publishes statements and signs receipts at first; the issuer may give each to another.
+    pub gateway: Address,
+}
+
+/// What the contracts of the service are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSetup {
+    /// How earnings are split.
+    pub revenue: RevenueSetup,
+    /// Prices at the start; none: the plan has no price list.
+    pub price_list: Option<PriceListSetup>,
+}
+
+impl ServiceSetup {
+    /// As a checked plan says. Without providers all of what is settled is rest.
+    pub fn from_plan(plan: &Plan, parties: &Parties) -> Self {
+        let share = plan.providers.as_ref().map_or(Bps::default(), |providers| providers.share);
+        let (issuer, gateway) = (parties.issuer, parties.gateway);
+        ServiceSetup {
+            revenue: RevenueSetup { issuer, gateway, share },
+            price_list: PriceListSetup::from_plan(plan, issuer),
+        }
+    }
 }
 
 /// What the constructors are told. The plan was checked.

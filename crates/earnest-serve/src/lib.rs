@@ -2,7 +2,9 @@
 //! listens; what it knows and decides comes from the crates to its left.
 
 pub mod attester;
+pub mod chain;
 pub mod echo;
+pub mod gateway;
 pub mod guard;
 pub mod portal;
 pub mod provider;

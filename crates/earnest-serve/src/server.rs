@@ -11,12 +11,14 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::gateway::delivery::{Connection, Written};
 use crate::guard::{Guard, allow, preflight};
 
 /// What a client may take.
@@ -32,6 +34,22 @@ pub struct Limits {
     pub connection: Duration,
     /// Bytes of a body.
     pub body: usize,
+    /// How long those who are being answered have when the server stops.
+    pub grace: Duration,
+}
+
+impl Limits {
+    /// For a gateway: answers take their time, and whoever reads one keeps its connection.
+    pub fn for_gateway() -> Self {
+        Limits {
+            connections: 16_384,
+            headers: Duration::from_secs(75),
+            request: Duration::from_secs(900),
+            connection: Duration::from_secs(3_600),
+            body: usize::MAX,
+            ..Limits::default()
+        }
+    }
 }
 
 impl Default for Limits {
@@ -42,6 +60,7 @@ impl Default for Limits {
             request: Duration::from_secs(30),
             connection: Duration::from_secs(120),
             body: BODY,
+            grace: Duration::from_secs(5),
         }
     }
 }
@@ -50,8 +69,6 @@ impl Default for Limits {
 pub const BODY: usize = 4 << 20;
 /// Bytes of a request's headers.
 const HEADERS: usize = 32 << 10;
-/// How long those who are being answered have when the server stops.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown` is done, then lets go of everyone.
 pub async fn serve(listener: TcpListener, app: Router, guard: Guard, shutdown: impl Future<Output = ()>) {
@@ -71,6 +88,16 @@ pub async fn serve_within(
         .layer(DefaultBodyLimit::max(limits.body))
         .layer(from_fn_with_state(limits, within))
         .layer(from_fn_with_state(Arc::new(guard), guarded));
+    serve_unguarded(limits, listener, app, shutdown).await;
+}
+
+/// The same for what looks after itself, and is for everyone: no `Host` is checked, no body bounded.
+pub async fn serve_unguarded(
+    limits: Limits,
+    listener: TcpListener,
+    app: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopped) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
@@ -98,18 +125,26 @@ pub async fn serve_within(
     drop(listener);
     let _ = stop.send(true);
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    let _ = timeout(GRACE, permits.acquire_many(all)).await;
+    let _ = timeout(limits.grace, permits.acquire_many(all)).await;
 }
 
 async fn connection(limits: Limits, stream: TcpStream, app: Router, mut stopped: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
+    // What an answer costs goes by what was written out of it.
+    let written = Arc::new(Connection::default());
+    let stream = Written::new(stream, written.clone());
+    let app = TowerToHyperService::new(app);
+    let app = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(written.clone());
+        app.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers)
         .max_headers(64)
         .max_header_size(HEADERS)
         .max_buf_size(2 * HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), app)
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {

@@ -9,10 +9,10 @@ use clap::{Args, Subcommand};
 use earnest_chain::embedded::DEV_CHAIN_ID;
 use earnest_chain::key::Key;
 use earnest_core::plan::date::utc;
-use earnest_serve::attester::chain::ChainThread;
 use earnest_serve::attester::rules::Rules;
 use earnest_serve::attester::sign_in::Origin;
 use earnest_serve::attester::{Attester as Service, Settings, log, router};
+use earnest_serve::chain::ChainThread;
 
 use crate::session::{Where, dev_key};
 use crate::up::told_to_stop;

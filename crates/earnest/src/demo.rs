@@ -15,13 +15,13 @@ use earnest_chain::layout::{self, Slots};
 use earnest_chain::permit::jurisdiction_code;
 use earnest_chain::story::{Keys, tell};
 use earnest_core::bid::BidId;
-use earnest_core::invariants;
+use earnest_core::invariants::{self, Outside};
 use earnest_core::money::{CASH_MAX, Cash, Credits, Price};
 use earnest_core::offering::{DAY, LIVE, Order, Sale, Status};
 use earnest_core::permit::PurchasePermit;
 use earnest_core::plan::{Plan, Time};
 use earnest_core::raise::{Call, Holder, Raise};
-use earnest_core::setup::{Parties, setup};
+use earnest_core::setup::{Parties, ServiceSetup, setup};
 use earnest_report::{page, summary::Summary, text};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -29,6 +29,7 @@ use serde::Serialize;
 use crate::crowd::{Crowd, What, most_overall};
 use crate::output::grouped;
 use crate::plan_file;
+use crate::spend::{Buyer, Spent, Story};
 
 /// The plan that `demo` runs when none is named, in the binary so that it works from anywhere.
 const OPENAI: &str = include_str!("../../../examples/plans/openai-2018.toml");
@@ -83,6 +84,16 @@ pub struct Outcome {
     tap_paid: Cash,
     tap_months: Option<String>,
     days_of_capacity: Option<u64>,
+    requests_served: u64,
+    requests_streamed: u64,
+    credits_charged: Credits,
+    credits_claimed: Credits,
+    credits_burned: Credits,
+    provider_pay: Credits,
+    /// Of claims and statement, rounded up.
+    gas_per_request: u64,
+    /// What answered: the built-in echo says of itself that it is one.
+    model: Option<String>,
     transactions: u64,
     gas_used: u64,
     elapsed_secs: f64,
@@ -167,7 +178,14 @@ struct Run<'a> {
     withdrawn: Vec<u64>,
     checked: u64,
     broken: u64,
+    spent: Spent,
 }
+
+/// Wallets, and vaults, that buy service.
+const WALLETS: usize = 16;
+const VAULTS: usize = 8;
+/// What each of them deposits at most: a credit.
+const DEPOSIT: u128 = 1_000_000_000_000_000_000;
 
 impl<'a> Run<'a> {
     /// Deploys the plan and gives everyone cash.
@@ -180,6 +198,7 @@ impl<'a> Run<'a> {
             certifier: role("certifier"),
             guardian: role("guardian"),
             attesters: vec![role("attester")],
+            gateway: role("gateway"),
         };
         role("anyone");
         let deployer = Key::from_words("earnest demo deployer");
@@ -190,9 +209,10 @@ impl<'a> Run<'a> {
             cash: None,
             cash_name: (plan.cash.name.clone(), plan.cash.symbol.clone()),
             credit_name: (plan.credits.name.clone(), plan.credits.symbol.clone()),
-            revenue: Address::ZERO,
+            x402: true,
         };
-        let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins)?;
+        let service = ServiceSetup::from_plan(plan, &parties);
+        let at = deploy(&mut chain, &deployer, &offering, &treasury, &service, &coins)?;
         let raise = Raise::new(offering, treasury);
         let crowd = Crowd::gather(plan, seed, backers, demand);
         let withdrawn = vec![0; plan.rounds.len()];
@@ -216,6 +236,7 @@ impl<'a> Run<'a> {
             withdrawn,
             checked,
             broken,
+            spent: Spent::default(),
         };
         run.fund(&deployer)?;
         Ok(run)
@@ -281,7 +302,8 @@ impl<'a> Run<'a> {
     /// Checks every invariant on the model, and that the contracts' storage is the model's, slot by slot.
     fn stage(&mut self, name: &str) {
         self.checked += invariants::NAMES.len() as u64;
-        if let Err(broken) = invariants::check(&self.raise, self.now()) {
+        let outside = Outside { burned: self.spent.burned, given: 0 };
+        if let Err(broken) = invariants::check_beside(&self.raise, outside, self.now()) {
             self.broken += 1;
             eprintln!("{name}: {broken}");
         }
@@ -314,7 +336,9 @@ impl<'a> Run<'a> {
             Holder::Offering => self.at.offering,
             Holder::Treasury => self.at.treasury,
         };
-        [(self.at.cash, &self.raise.cash), (self.at.credit, &self.raise.credits)].iter().all(|&(at, coin)| {
+        let mut credits = self.raise.credits.clone();
+        credits.minted -= self.spent.burned;
+        [(self.at.cash, &self.raise.cash), (self.at.credit, &credits)].iter().all(|&(at, coin)| {
             layout::coin(coin, 0, place).iter().all(|(&slot, &value)| chain.storage(at, slot) == value)
         })
     }
@@ -455,7 +479,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Attests the service, half-way to the last day on which that is possible. Not so where the soft cap was missed.
+    /// Attests the service, an eighth of the way to the last day on which that is possible. Not so where the soft cap was missed.
     fn go_live(&mut self) -> Result<bool> {
         let setup = &self.raise.offering.setup;
         if self.raise.offering.total_proceeds < setup.soft_cap {
@@ -464,7 +488,7 @@ impl<'a> Run<'a> {
         let last = setup.deadline - setup.notice_secs;
         let notice = setup.notice_secs;
         let now = self.now();
-        self.wait_until(now + last.saturating_sub(now) / 2)?;
+        self.wait_until(now + last.saturating_sub(now) / 8)?;
         self.must(self.parties.certifier, &Call::Attest { subject: LIVE })?;
         self.wait_until(self.now() + notice)?;
         self.stage("the service is live");
@@ -478,10 +502,10 @@ impl<'a> Run<'a> {
         let longest = self.raise.offering.setup.schedules.iter().map(|s| u64::from(s.length_secs())).max();
         let longest = longest.unwrap_or(0);
         let unlocks = positions.iter().map(|&id| self.raise.offering.unlock_at(id)).max().unwrap_or(0);
-        // Half-way, three quarters, and once everything has vested.
+        // After a sixteenth, while some are still locked; half-way, three quarters, and once everything has vested.
         let milestones = self.plan.treasury.milestones.len();
-        for (step, part) in [2u64, 3, 4].into_iter().enumerate() {
-            self.wait_until(live_at + longest * part / 4)?;
+        for (step, part) in [1u64, 8, 12, 16].into_iter().enumerate() {
+            self.wait_until(live_at + longest * part / 16)?;
             if step < 2 {
                 for subject in
                     (1..=milestones).skip(step * milestones.div_ceil(2)).take(milestones.div_ceil(2))
@@ -500,6 +524,10 @@ impl<'a> Run<'a> {
             bar.finish_and_clear();
             self.draw()?;
             self.stage("delivered and drawn");
+            if step == 0 {
+                self.spend()?;
+                self.stage("service is bought");
+            }
         }
         self.wait_until(unlocks)?;
         let anyone = self.anyone();
@@ -516,6 +544,58 @@ impl<'a> Run<'a> {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Holders buy service with what was delivered to them, some of it locked. What moves is worked out from the gateway's
+    /// journal; the chain is held against it afterwards.
+    fn spend(&mut self) -> Result<()> {
+        if self.plan.price_list.is_none() {
+            return Ok(());
+        }
+        let (mut wallets, mut vaults) = (0, 0);
+        let mut buyers = Vec::new();
+        for (&payer, &balance) in &self.raise.credits.balances {
+            let (owner, at, count, most) = match payer {
+                Holder::Account(at) => (at, at, &mut wallets, WALLETS),
+                Holder::Vault(id) => {
+                    let owner = self.raise.offering.bid(id).wallet;
+                    (owner, self.at.vault_of(&self.raise.offering, id), &mut vaults, VAULTS)
+                }
+                _ => continue,
+            };
+            let deposit = balance.min(DEPOSIT);
+            if *count == most || deposit < DEPOSIT / 100 {
+                continue;
+            }
+            let Some(backer) = self.crowd.backers.iter().find(|backer| backer.wallet() == owner) else {
+                continue;
+            };
+            *count += 1;
+            buyers.push(Buyer { owner: backer.key.clone(), payer, at, deposit });
+        }
+        if buyers.is_empty() {
+            return Ok(());
+        }
+        let story = Story {
+            plan: self.plan.clone(),
+            at: self.at.clone(),
+            chain_id: self.chain.id(),
+            buyers,
+            gateway: Key::from_words("earnest demo gateway"),
+            provider: Key::from_words("earnest demo provider"),
+        };
+        self.spent = story.play(&mut self.chain)?;
+        let (channels, revenue) = (Holder::Account(self.at.channels), Holder::Account(self.at.revenue));
+        let credits = &mut self.raise.credits;
+        for &(payer, deposit, claimed) in &self.spent.channels {
+            credits.transfer(payer, channels, deposit);
+            credits.transfer(channels, revenue, claimed);
+        }
+        for (&provider, &pay) in &self.spent.providers {
+            credits.transfer(revenue, Holder::Account(provider), pay);
+        }
+        *credits.balances.entry(revenue).or_default() -= self.spent.burned;
         Ok(())
     }
 
@@ -569,6 +649,14 @@ impl<'a> Run<'a> {
             tap_paid: Cash::from_units(self.raise.treasury.tap_paid),
             tap_months: (per_month > 0).then(|| format!("{}.{}", tenths / 10, tenths % 10)),
             days_of_capacity: capacity.map(|units| u64::try_from(sold.div_ceil(units)).unwrap_or(u64::MAX)),
+            requests_served: self.spent.served,
+            requests_streamed: self.spent.streamed,
+            credits_charged: Credits::from_units(self.spent.charged),
+            credits_claimed: Credits::from_units(self.spent.claimed),
+            credits_burned: Credits::from_units(self.spent.burned),
+            provider_pay: Credits::from_units(self.spent.paid),
+            gas_per_request: self.spent.gas.div_ceil(self.spent.served.max(1)),
+            model: (self.spent.served > 0).then(|| format!("{} (echo)", self.spent.model)),
             transactions: match &self.chain {
                 Chain::Embedded(chain) => chain.transactions(),
                 Chain::Node(_) | Chain::Rpc(_) => 0,
@@ -639,17 +727,32 @@ fn percent(percent: u64) -> String {
 fn in_words(plan: &Plan, outcome: &Outcome) -> String {
     format!(
         "{} backers bid {} times; {} {} raised, {} back to them; {} credits delivered.\n\
-         {} transactions in {} s, {} checks of invariants, {} broken.\n",
+         {}{} transactions in {} s, {} checks of invariants, {} broken.\n",
         grouped(&outcome.backers.to_string()),
         grouped(&outcome.bids.to_string()),
         grouped(&outcome.raised_cash.to_string()),
         plan.cash.symbol,
         grouped(&outcome.refunded_cash.to_string()),
         grouped(&outcome.credits_delivered.to_string()),
+        bought(outcome),
         grouped(&outcome.transactions.to_string()),
         outcome.elapsed_secs,
         outcome.invariants_checked,
         outcome.invariants_broken,
+    )
+}
+
+/// What holders bought, at what price.
+fn bought(outcome: &Outcome) -> String {
+    let Some(model) = &outcome.model else { return String::new() };
+    format!(
+        "{} requests to {model}, {} of them streams, cost {} credits: {} to the provider, {} burned; {} gas a request.\n",
+        grouped(&outcome.requests_served.to_string()),
+        grouped(&outcome.requests_streamed.to_string()),
+        outcome.credits_charged,
+        outcome.provider_pay,
+        outcome.credits_burned,
+        outcome.gas_per_request,
     )
 }
 

@@ -6,12 +6,12 @@ use alloy_primitives::{Address, U256};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use earnest_chain::chain::Chain;
-use earnest_chain::deploy::{Blueprint, Coins, Record, Rehearsed, check_cash};
+use earnest_chain::deploy::{Blueprint, Coins, Record, Rehearsed, check_cash, has_x402, put_x402};
 use earnest_chain::embedded::{DEV_CHAIN_ID, Embedded};
 use earnest_chain::key::Key;
 use earnest_chain::rpc::{Fees, sender::gwei};
 use earnest_core::plan::Plan;
-use earnest_core::setup::{Parties, setup};
+use earnest_core::setup::{Parties, ServiceSetup, setup};
 use earnest_core::terms::terms_hash;
 
 use crate::output::grouped;
@@ -75,7 +75,18 @@ impl Deploy {
         if let (Some(cash), false) = (plan.cash.address, matches!(chain, Chain::Embedded(_))) {
             check_cash(&mut chain, cash)?;
         }
-        let work = Work::new(&plan, parties, &chain, &key, self.salt)?;
+        let x402 = match self.dry_run {
+            // There is nothing to be put there yet; a development chain will have it.
+            true => chain.id() == DEV_CHAIN_ID || has_x402(&chain)?,
+            false => put_x402(&chain)?,
+        };
+        if !x402 {
+            eprintln!(
+                "note: chain {} has no x402 contracts; the deployment brings its own, which only Earnest's own clients use",
+                chain.id()
+            );
+        }
+        let work = Work::new(&plan, parties, &chain, &key, self.salt, x402)?;
         if self.dry_run {
             return work.show(&key, self.json);
         }
@@ -89,6 +100,7 @@ impl Deploy {
             let contracts = &place.record.contracts;
             println!("offering {}\ntreasury {}", contracts.offering, contracts.treasury);
             println!("credits  {}\ncash     {}", contracts.credit, contracts.cash);
+            println!("revenue  {}\nchannels {}", contracts.revenue, contracts.channels);
             eprintln!(
                 "deployed on chain {}; the deployment is in {}",
                 place.record.chain_id,
@@ -131,6 +143,7 @@ pub fn parties(plan: &Plan, chain_id: u64) -> Result<Parties> {
         issuer: role("issuer", plan.roles.issuer)?,
         certifier: role("certifier", plan.roles.certifier)?,
         guardian: role("guardian", plan.roles.guardian)?,
+        gateway: role("gateway", plan.roles.gateway.or(plan.roles.issuer.filter(|_| !dev)))?,
         attesters,
     })
 }
@@ -145,10 +158,18 @@ impl Place {
 
 impl Work {
     /// Looks at what is there.
-    pub fn new(plan: &Plan, parties: Parties, chain: &Chain, key: &Key, salt: u64) -> Result<Self> {
+    pub fn new(
+        plan: &Plan,
+        parties: Parties,
+        chain: &Chain,
+        key: &Key,
+        salt: u64,
+        x402: bool,
+    ) -> Result<Self> {
         let (offering, treasury) = setup(plan, &parties)?;
-        let blueprint =
-            Blueprint::new(key.address(), salt, &offering, &treasury, &Coins::of(plan, Address::ZERO));
+        let service = ServiceSetup::from_plan(plan, &parties);
+        let coins = Coins::of(plan, x402);
+        let blueprint = Blueprint::new(key.address(), salt, &offering, &treasury, &service, &coins);
         let rehearsed = blueprint.rehearse(key.address(), chain.id())?;
         let standing = blueprint.standing(chain, &rehearsed)?;
         let fees = match chain {
@@ -186,8 +207,8 @@ impl Work {
             certifier: self.parties.certifier,
             guardian: self.parties.guardian,
             attesters: self.parties.attesters,
+            gateway: self.parties.gateway,
             terms_hash: terms_hash(plan),
-            revenue: Address::ZERO,
             contracts: self.blueprint.contracts,
         })
     }

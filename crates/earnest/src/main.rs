@@ -6,13 +6,17 @@ mod check;
 mod crowd;
 mod demo;
 mod deploy;
+mod gateway;
+mod key;
 mod offering;
 mod output;
 mod permit;
 mod plan_file;
 mod position;
+mod receipt;
 mod sending;
 mod session;
+mod spend;
 mod status;
 mod treasury;
 mod up;
@@ -49,6 +53,11 @@ enum Command {
     Clock(status::Clock),
     Faucet(status::Faucet),
     Up(up::Up),
+    Gateway(gateway::Serve),
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
 }
 
 fn main() -> std::process::ExitCode {
@@ -67,6 +76,9 @@ fn main() -> std::process::ExitCode {
         Command::Clock(clock) => clock.run(),
         Command::Faucet(faucet) => faucet.run(),
         Command::Up(up) => up.run(),
+        Command::Gateway(gateway) => gateway.run(),
+        Command::Key(key) => key.run(),
+        Command::Receipt(receipt) => receipt.run(),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -3,26 +3,35 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use earnest_chain::chain::Chain;
-use earnest_chain::deploy::mint_cash;
+use earnest_chain::deploy::{Record, mint_cash};
 use earnest_chain::index::Index;
 use earnest_chain::node::Node;
 use earnest_chain::rpc::Rpc;
 use earnest_core::money::Cash;
 use earnest_core::plan::Plan;
-use earnest_serve::attester::chain::ChainThread;
 use earnest_serve::attester::rules::Rules;
 use earnest_serve::attester::sign_in::Origin;
 use earnest_serve::attester::{self, Attester, Settings};
+use earnest_serve::chain::ChainThread;
+use earnest_serve::echo::Echo;
 use earnest_serve::guard::Guard;
 use earnest_serve::portal::{self, Faucet, Portal};
+use earnest_serve::provider::dial::{Model, News, Provider, upstream_models};
+use earnest_serve::provider::doors::Admission;
+use earnest_serve::server::Limits;
 use earnest_serve::{rpc, server};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::deploy::{Work, parties};
+use crate::gateway::{self, Models, Pace};
+use crate::key::{self, Coins, Create, Wish};
 use crate::plan_file;
 use crate::session::{Place, URL_FILE, Where, dev_key, open_node};
 
@@ -47,6 +56,13 @@ pub struct Up {
     /// Whom the attester approves: a file such as examples/attester/sample.toml. Without it, everyone.
     #[arg(long)]
     rules: Option<PathBuf>,
+    /// Port of the gateway; without it the next one after --port.
+    #[arg(long)]
+    gateway_port: Option<u16>,
+    #[command(flatten)]
+    models: Models,
+    #[command(flatten)]
+    pace: Pace,
     /// A public node that wallets may add, where the deployment is on another chain than this machine's.
     #[arg(long, value_name = "URL")]
     wallet_rpc: Option<String>,
@@ -117,7 +133,8 @@ impl Up {
             }
             let (mut chain, key) = (Chain::Node(node.clone()), dev_key("deployer"));
             let parties = parties(plan, chain.id())?;
-            let record = Work::new(plan, parties, &chain, &key, 0)?.run(&mut chain, plan, &key, 0, None)?;
+            let record =
+                Work::new(plan, parties, &chain, &key, 0, true)?.run(&mut chain, plan, &key, 0, None)?;
             Place { rpc: None, record }.write(file, folder, plan)?;
         }
         Ok(node)
@@ -186,6 +203,114 @@ impl Up {
         Ok(Some(Attester::open(settings, chain, &folder.join("attester.jsonl"))?))
     }
 
+    /// The gateway, with a provider of its own: a whole lab on this machine. None where the plan sells no service.
+    async fn lab(
+        &self,
+        folder: &Path,
+        node: Arc<Node>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<Option<JoinHandle<Result<()>>>> {
+        let text = std::fs::read_to_string(folder.join("deployment.json")).context("the deployment")?;
+        let Place { record, .. } = serde_json::from_str(&text).context("deployment.json cannot be read")?;
+        let plan = plan_file::read(&folder.join("plan.toml"))?;
+        let key = dev_key("gateway");
+        if plan.price_list.is_none() || record.gateway != key.address() {
+            return Ok(None);
+        }
+        let next = if self.port == 0 { 0 } else { self.port.saturating_add(1) };
+        let port = self.gateway_port.unwrap_or(next);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| {
+            format!("cannot listen on port {port}\n  hint: --gateway-port names another, 0 takes any")
+        })?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let mut settings = self.pace.settings(folder, &plan)?;
+        settings.providers = Admission::Anyone;
+        let (ask, opened) = (settings.share_bps, (plan.clone(), record.clone()));
+        let gateway = tokio::task::spawn_blocking(move || {
+            let (plan, record) = opened;
+            gateway::open(&plan, &record, settings, key, move || Ok(Chain::Node(node)))
+        });
+        let gateway = gateway.await??;
+        let stop = |mut stopped: watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        let (serving, at, ending) = (gateway.clone(), folder.to_path_buf(), stop(stopped.clone()));
+        let served = tokio::spawn(async move { gateway::serve(serving, listener, &at, ending).await });
+
+        let (upstream, models) = self.upstream(&plan).await?;
+        let provider = Provider {
+            gateway: url.parse()?,
+            key: dev_key("provider"),
+            upstream: upstream.parse()?,
+            upstream_key: self.models.key()?,
+            models,
+            ask,
+            concurrency: 1_024,
+            folder: folder.join("provider"),
+            patience: Duration::from_millis(self.pace.patience_ms),
+        };
+        tokio::spawn(async move {
+            let ended = provider.run(stop(stopped), |news| {
+                if let News::Lost(why, _) = news {
+                    eprintln!("provider: {why}");
+                }
+            });
+            if let Err(why) = ended.await {
+                eprintln!("the provider stopped: {why}");
+            }
+        });
+        let mut changes = gateway.roster.changes();
+        let _ = tokio::time::timeout(Duration::from_secs(10), async {
+            while gateway.roster.links().is_empty() && changes.changed().await.is_ok() {}
+        })
+        .await;
+        println!("api    {url}/v1");
+        let (place, dev, at) = (self.at.clone(), plan.clone(), url.clone());
+        tokio::spawn(async move {
+            let made = tokio::task::spawn_blocking(move || development_key(&place, &dev, &record, &at)).await;
+            match made {
+                Ok(Ok(Some(secret))) => show_key(&url, &secret, &plan),
+                Ok(Ok(None)) => eprintln!("credits buy service once they are delivered: earnest key create"),
+                Ok(Err(error)) => eprintln!("no development key: {error:#}"),
+                Err(_) => {}
+            }
+        });
+        Ok(Some(served))
+    }
+
+    /// Who answers: the server that was named, or the built-in echo.
+    async fn upstream(&self, plan: &Plan) -> Result<(String, Vec<Model>)> {
+        let pair = |(name, upstream): (String, String)| Model { name, upstream };
+        let Some(url) = &self.models.upstream else {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let url = format!("http://{}/v1", listener.local_addr()?);
+            let app = Echo::default().router();
+            tokio::spawn(server::serve_unguarded(
+                Limits::for_gateway(),
+                listener,
+                app,
+                std::future::pending(),
+            ));
+            eprintln!("no --upstream: a built-in echo answers, which is no model");
+            let models = gateway::model_names(&[], plan).into_iter();
+            return Ok((url, models.map(|(name, _)| Model { name, upstream: "echo".into() }).collect()));
+        };
+        let listed = gateway::model_names(&self.models.models, plan);
+        if !self.models.models.is_empty() {
+            return Ok((url.clone(), listed.into_iter().map(pair).collect()));
+        }
+        let has = upstream_models(&url.parse()?, self.models.key()?.as_deref()).await?;
+        let mut named: Vec<Model> =
+            listed.iter().filter(|(name, _)| has.contains(name)).cloned().map(pair).collect();
+        if let (true, Some(first)) = (named.is_empty(), has.first()) {
+            eprintln!(
+                "the upstream has none of the models on the price list: {first} serves under their names\n  hint: --model NAME=UPSTREAM"
+            );
+            named = listed.into_iter().map(|(name, _)| Model { name, upstream: first.clone() }).collect();
+        }
+        Ok((url.clone(), named))
+    }
+
     async fn serve(&self, folder: &Path, node: Option<Arc<Node>>, elsewhere: Option<String>) -> Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await;
         let listener = listener.with_context(|| {
@@ -231,13 +356,64 @@ impl Up {
         }
 
         let guard = Guard::new(port, &self.hosts);
-        server::serve(listener, app, guard, told_to_stop()).await;
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let lab = match node.clone() {
+            Some(node) => self.lab(folder, node, stopped.clone()).await?,
+            None => None,
+        };
+        let told = async move {
+            told_to_stop().await;
+            let _ = stop.send(true);
+        };
+        server::serve(listener, app, guard, told).await;
+        // Who is being answered has a while; then the gateway's journal is closed.
+        if let Some(lab) = lab {
+            lab.await??;
+        }
         if node.is_some() {
             let _ = std::fs::remove_file(folder.join(URL_FILE));
         }
         eprintln!("stopped");
         Ok(())
     }
+}
+
+/// A key for trying out, paid in play cash, made once. None where service is not sold for cash.
+fn development_key(place: &Where, plan: &Plan, record: &Record, url: &str) -> Result<Option<String>> {
+    const NAME: &str = "development";
+    if let Some(secret) = key::kept(place.folder(), NAME)? {
+        return Ok(Some(secret));
+    }
+    let plays = plan.cash.address.is_none() && record.deployer == dev_key("deployer").address();
+    if !plays || plan.price_list.as_ref().is_none_or(|list| list.cash.is_none()) {
+        return Ok(None);
+    }
+    let (owner, deposit) = (dev_key("developer"), Cash::from_units(100_000_000));
+    let mut session = place.open()?;
+    mint_cash(
+        &mut session.chain,
+        &dev_key("deployer"),
+        record.contracts.cash,
+        owner.address(),
+        deposit.units(),
+    )?;
+    let wish = Wish { place, gateway: url.into(), owner, name: NAME.into(), deposit: Coins::cash(deposit) };
+    Create::of(&wish).map(Some)
+}
+
+/// What works when it is pasted.
+fn show_key(url: &str, secret: &str, plan: &Plan) {
+    let model = plan.price_list.iter().flat_map(|list| &list.models).find(|model| model.output.is_some());
+    let model = model.map_or("example-small", |model| &model.name);
+    println!("key    {secret}");
+    eprintln!(
+        "\n100 cash of play money are behind the key. Paste:\n\n\
+         curl {url}/v1/chat/completions -H 'Authorization: Bearer {secret}' -H 'content-type: application/json' \\\n  \
+         -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"hello\"}}]}}'\n\n\
+         from openai import OpenAI\n\
+         client = OpenAI(base_url=\"{url}/v1\", api_key=\"{secret}\")\n\
+         print(client.chat.completions.create(model=\"{model}\", messages=[{{\"role\": \"user\", \"content\": \"hello\"}}]).choices[0].message.content)\n"
+    );
 }
 
 /// Ctrl-C, or what a service manager sends.

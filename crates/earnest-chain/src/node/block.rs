@@ -22,7 +22,7 @@ use revm::state::{AccountInfo, Bytecode, EvmState};
 use revm::{Context, DatabaseCommit, DatabaseRef, ExecuteEvm};
 
 use super::refused::Refused;
-use crate::deploy::{CREATE2_PROXY, CREATE2_PROXY_CODE};
+use crate::deploy::GENESIS;
 use crate::embedded::SPEC;
 use crate::history::{Head, PlacedLog};
 
@@ -94,7 +94,7 @@ impl Block {
     pub(super) fn genesis(chain_id: u64, time: Time) -> Self {
         let header = Header {
             extra_data: format!("earnest {chain_id}").into_bytes().into(),
-            state_root: keccak256(CREATE2_PROXY_CODE),
+            state_root: genesis_root(),
             ..header(0, time)
         };
         Block { hash: header.hash_slow(), header, transactions: Vec::new() }
@@ -205,6 +205,16 @@ impl Block {
     }
 }
 
+/// Digest of what stands before the first block.
+pub(super) fn genesis_root() -> B256 {
+    let mut digest = Keccak256::new();
+    for (at, code) in GENESIS.iter() {
+        digest.update(at);
+        digest.update(keccak256(code));
+    }
+    digest.finalize()
+}
+
 /// What every header of this chain has.
 fn header(number: u64, time: Time) -> Header {
     Header {
@@ -234,9 +244,10 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(chain_id: u64, time: Time) -> Self {
         let mut state = State::default();
-        let proxy = Bytecode::new_raw(CREATE2_PROXY_CODE);
-        state
-            .insert_account_info(CREATE2_PROXY, AccountInfo::from_bytecode(proxy).with_balance(play_ether()));
+        for (at, code) in GENESIS.iter() {
+            let account = AccountInfo::from_bytecode(Bytecode::new_raw(code.clone()));
+            state.insert_account_info(*at, account.with_balance(play_ether()));
+        }
         let mut ledger =
             Ledger { state, blocks: Vec::new(), numbers: HashMap::new(), places: HashMap::new() };
         ledger.publish(Block::genesis(chain_id, time), Vec::new());

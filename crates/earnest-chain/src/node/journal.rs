@@ -10,10 +10,11 @@ use earnest_core::plan::Time;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::block::genesis_root;
 use crate::embedded::SPEC;
 
 /// Which lines these are.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// First line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub(super) struct Head {
     /// The rules it runs by, such as `Osaka`.
     pub(super) spec: String,
     pub(super) genesis_time: Time,
+    /// Digest of the contracts that stand there before the first block.
+    #[serde(default)]
+    pub(super) genesis_root: B256,
     /// For information.
     pub(super) revm: String,
 }
@@ -156,6 +160,7 @@ impl Journal {
                 chain_id,
                 spec: format!("{SPEC:?}"),
                 genesis_time,
+                genesis_root: genesis_root(),
                 revm: REVM.into(),
             };
             let text = serde_json::to_string(&head).expect("plain data") + "\n";
@@ -189,6 +194,12 @@ impl Journal {
             let what = format!("the chain runs by the rules of {}, and this version by {spec}", head.spec);
             return Err(other(
                 what,
+                "open it with the version of earnest that made it, or deploy in another folder",
+            ));
+        }
+        if head.genesis_root != genesis_root() {
+            return Err(other(
+                "the chain began with other contracts than this version puts there".into(),
                 "open it with the version of earnest that made it, or deploy in another folder",
             ));
         }

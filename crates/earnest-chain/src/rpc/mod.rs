@@ -207,6 +207,15 @@ impl Rpc {
         Ok(())
     }
 
+    /// Puts code at an address of a development node (anvil), as no real one lets itself be told.
+    pub fn set_code(&self, at: Address, code: &Bytes) -> Result<(), ChainError> {
+        type Answer = serde_json::Value;
+        let ask = async |node: &RootProvider| {
+            node.raw_request::<_, Answer>("anvil_setCode".into(), (at, code)).await
+        };
+        self.ask(ask).map(drop)
+    }
+
     /// Next nonce of an account, with what is on its way.
     pub fn nonce(&self, of: Address) -> Result<u64, ChainError> {
         self.ask(async |node| node.get_transaction_count(of).pending().await)

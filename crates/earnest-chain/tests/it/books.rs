@@ -40,8 +40,8 @@ pub(crate) fn record(story: &Story) -> Record {
         certifier: setup.certifier,
         guardian: setup.guardian,
         attesters: setup.attesters.clone(),
+        gateway: Key::from_words("gateway").address(),
         terms_hash: setup.terms_hash,
-        revenue: Address::ZERO,
         contracts: story.at.clone(),
     }
 }

@@ -1012,7 +1012,7 @@ fn a_setup_that_cannot_work_is_not_deployed() {
         (502, Box::new(move |setup| rising(setup, |_, _, at| *at = ladder(&[(1, 0), (2, 1)])))),
     ];
     for (place, change) in cases {
-        let made = World::deploy(|offering, _| change(offering), |_| coins(None, Address::ZERO));
+        let made = World::deploy(|offering, _| change(offering), |_| coins(None));
         let error = made.err().unwrap_or_else(|| panic!("BadSetup({place}) was deployed"));
         let DeployError::Chain(step, error) = error else { panic!("{error}") };
         assert_eq!(step, "offering");

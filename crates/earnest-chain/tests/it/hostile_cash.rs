@@ -27,7 +27,7 @@ fn world() -> World {
         |chain| {
             let Chain::Embedded(chain) = chain else { unreachable!("made embedded") };
             let made = chain.send(deployer.address(), TxKind::Create, HostileCash::BYTECODE.clone());
-            coins(made.expect("deploys").created, Address::ZERO)
+            coins(made.expect("deploys").created)
         },
     )
     .expect("deploys");

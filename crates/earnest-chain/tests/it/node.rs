@@ -133,10 +133,13 @@ fn a_flipped_byte_in_the_middle_is_refused_and_the_line_named() {
 fn other_rules_another_chain_and_another_format_are_refused() {
     let path = path("others");
     let (_, text) = small_chain(&path);
+    let root = text.find("\"genesis_root\"").expect("it");
+    let root = &text[root..=root + text[root..].find(',').expect("an end")];
     for (from, to, said) in [
         ("\"OSAKA\"", "\"PRAGUE\"", "runs by the rules of PRAGUE, and this version by OSAKA"),
         ("31337", "1", "the chain has id 1"),
-        ("\"earnest_chain\":1", "\"earnest_chain\":2", "format 2 is not 1"),
+        ("\"earnest_chain\":2", "\"earnest_chain\":1", "format 1 is not 2"),
+        (root, "", "began with other contracts"),
     ] {
         std::fs::write(&path, text.replacen(from, to, 1)).expect("changed");
         let error = open(&path).err().expect("refused").to_string();

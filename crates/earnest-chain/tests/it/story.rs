@@ -15,6 +15,8 @@ use earnest_core::offering::{Consent, DAY, OfferingSetup, Order, RoundSetup, Sal
 use earnest_core::permit::PurchasePermit;
 use earnest_core::raise::{Call, Holder, Raise};
 use earnest_core::schedule::Schedule;
+use earnest_core::setup::ServiceSetup;
+use earnest_core::statement::RevenueSetup;
 use earnest_core::treasury::TreasurySetup;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -155,8 +157,14 @@ fn coins() -> Coins {
         cash: None,
         cash_name: ("Play Dollar".into(), "pUSD".into()),
         credit_name: ("Credit".into(), "CRED".into()),
-        revenue: Address::ZERO,
+        x402: true,
     }
+}
+
+fn service(offering: &OfferingSetup) -> ServiceSetup {
+    let gateway = Key::from_words("gateway").address();
+    let revenue = RevenueSetup { issuer: offering.issuer, gateway, share: Bps::new(8_000).expect("a part") };
+    ServiceSetup { revenue, price_list: None }
 }
 
 /// Gives backers the cash that the model says they have, and lets the offering take it.
@@ -209,7 +217,8 @@ impl Story {
         let deployer = Key::from_words("deployer");
         let (mut offering, mut treasury) = random_setup(&mut random, &cast);
         change(&mut random, &mut offering, &mut treasury);
-        let at = deploy(&mut chain, &deployer, &offering, &treasury, &coins()).expect("deploys");
+        let at = deploy(&mut chain, &deployer, &offering, &treasury, &service(&offering), &coins())
+            .expect("deploys");
         let mut raise = Raise::new(offering, treasury);
         for &backer in &cast.backers {
             let units = if random.random_bool(0.1) { 5_000_000 } else { 100_000_000_000u64 };
@@ -226,7 +235,8 @@ impl Story {
         let mut chain = Chain::Embedded(chain);
         let deployer = Key::from_words("deployer");
         let (offering, treasury) = (&self.raise.offering.setup, &self.raise.treasury.setup);
-        let mut blueprint = Blueprint::new(deployer.address(), 0, offering, treasury, &coins());
+        let mut blueprint =
+            Blueprint::new(deployer.address(), 0, offering, treasury, &service(offering), &coins());
         change(&mut blueprint);
         for step in blueprint.steps {
             chain.send_data(&deployer, step.to, step.data).expect("deploys");

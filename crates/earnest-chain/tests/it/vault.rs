@@ -3,7 +3,7 @@
 
 use alloy_primitives::aliases::U40;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
-use alloy_sol_types::{Eip712Domain, SolStruct, SolValue, eip712_domain, sol};
+use alloy_sol_types::{Eip712Domain, SolConstructor, SolStruct, SolValue, eip712_domain, sol};
 use earnest_chain::bindings::{Credit, DevCash, Offering, Vault};
 use earnest_chain::deploy::{Deployment, X402_COLLECTOR, X402_SETTLEMENT};
 use earnest_chain::embedded::DEV_CHAIN_ID;
@@ -79,10 +79,6 @@ const LOCK: u64 = 365 * DAY;
 /// What each vault holds.
 const HELD: u128 = 100 * CREDIT;
 
-fn world_with(revenue: Address) -> World {
-    World::deploy(|_, _| {}, |_| coins(None, revenue)).expect("deploys")
-}
-
 /// A locked position of 100 credits for each owner, delivered into its vault.
 fn locked(world: &mut World, owners: &[Address]) -> Vec<Address> {
     let at = world.at.clone();
@@ -112,9 +108,9 @@ fn locked(world: &mut World, owners: &[Address]) -> Vec<Address> {
     vaults.collect()
 }
 
-/// A world with a revenue contract, and alice's vault.
+/// A world, and alice's vault.
 fn alices() -> (World, Address) {
-    let mut world = world_with(who("revenue"));
+    let mut world = World::new();
     let vault = locked(&mut world, &[who("alice")])[0];
     (world, vault)
 }
@@ -131,8 +127,8 @@ fn deposit(at: &Deployment, vault: Address) -> DepositProof {
         channel: ChannelConfig {
             payer: vault,
             payerAuthorizer: who("alice"),
-            receiver: who("revenue"),
-            receiverAuthorizer: who("revenue"),
+            receiver: at.revenue,
+            receiverAuthorizer: at.revenue,
             token: at.credit,
             withdrawDelay: U40::from(DAY),
             salt: B256::repeat_byte(3),
@@ -238,7 +234,7 @@ fn a_deposit_that_the_owner_signed_goes_into_the_channel_once() {
     let good = signed(&at, "alice", vault, deposit(&at, vault));
     assert!(answers(&mut world, vault, digest(&at, vault, &good), good.abi_encode()));
     let call = pull(vault, &good, good.abi_encode());
-    for name in ["alice", "issuer", "revenue", "stranger"] {
+    for name in ["alice", "issuer", "gateway", "stranger"] {
         world.refuses("ERC20InvalidReceiver", name, credit, &call);
     }
     world.send(X402_COLLECTOR, credit, &call).expect("pulls");
@@ -273,7 +269,7 @@ fn a_deposit_that_the_owner_signed_goes_into_the_channel_once() {
 fn no_one_but_the_owner_signs_for_a_vault() {
     let (mut world, vault) = alices();
     let at = world.at.clone();
-    for name in ["bob", "issuer", "revenue", "attester", "certifier", "stranger", "deployer"] {
+    for name in ["bob", "issuer", "gateway", "attester", "certifier", "stranger", "deployer"] {
         let proof = signed(&at, name, vault, deposit(&at, vault));
         let call = pull(vault, &proof, proof.abi_encode());
         world.refuses_from("ERC3009InvalidSignature", X402_COLLECTOR, at.credit, &call);
@@ -296,7 +292,7 @@ const WRONG_CHANNELS: [Change; 10] = [
     ("claimed by no one", |proof, _| proof.channel.receiverAuthorizer = Address::ZERO),
     ("in cash", |proof, at| proof.channel.token = at.cash),
     ("in nothing", |proof, _| proof.channel.token = Address::ZERO),
-    ("paid by the service", |proof, _| proof.channel.payer = who("revenue")),
+    ("paid by the service", |proof, at| proof.channel.payer = at.revenue),
     ("to the vault's code", |proof, at| {
         (proof.channel.receiver, proof.channel.receiverAuthorizer) = (at.vault, at.vault);
     }),
@@ -304,7 +300,7 @@ const WRONG_CHANNELS: [Change; 10] = [
 
 #[test]
 fn a_channel_that_is_not_the_services_is_refused_whoever_signs() {
-    let mut world = world_with(who("revenue"));
+    let mut world = World::new();
     let at = world.at.clone();
     let yes = contract(&mut world, SAYS_YES);
     let vaults = locked(&mut world, &[who("alice"), yes]);
@@ -327,7 +323,7 @@ fn a_channel_that_is_not_the_services_is_refused_whoever_signs() {
 
 #[test]
 fn a_proof_of_one_deposit_is_none_of_another() {
-    let mut world = world_with(who("revenue"));
+    let mut world = World::new();
     let at = world.at.clone();
     let yes = contract(&mut world, SAYS_YES);
     let vaults = locked(&mut world, &[who("alice"), yes]);
@@ -360,7 +356,7 @@ fn a_proof_of_one_deposit_is_none_of_another() {
 
 #[test]
 fn a_vault_says_yes_to_no_other_digest() {
-    let mut world = world_with(who("revenue"));
+    let mut world = World::new();
     let at = world.at.clone();
     let yes = contract(&mut world, SAYS_YES);
     let vault = locked(&mut world, &[yes])[0];
@@ -400,7 +396,7 @@ fn a_vault_says_yes_to_no_other_digest() {
         moved.eip712_signing_hash(&on_mainnet),
         moved.eip712_signing_hash(&of_cash),
     ];
-    for to in [yes, who("alice"), who("revenue"), X402_SETTLEMENT, vault, at.credit, Address::ZERO] {
+    for to in [yes, who("alice"), at.revenue, X402_SETTLEMENT, vault, at.credit, Address::ZERO] {
         others.push(elsewhere(to).eip712_signing_hash(&domain));
     }
     assert!(answers(&mut world, vault, digest(&at, vault, &good), good.abi_encode()));
@@ -556,11 +552,31 @@ fn the_vaults_code_itself_signs_for_nothing() {
 
 #[test]
 fn without_a_revenue_contract_no_channel_can_be_funded() {
-    let mut world = world_with(Address::ZERO);
+    let mut world = World::new();
     let at = world.at.clone();
     let yes = contract(&mut world, SAYS_YES);
-    for vault in locked(&mut world, &[who("alice"), yes]) {
-        for receiver in [Address::ZERO, who("revenue"), who("alice")] {
+    let constructor = Vault::constructorCall {
+        credit_: at.credit,
+        channels_: X402_SETTLEMENT,
+        collector_: X402_COLLECTOR,
+        revenue_: Address::ZERO,
+    };
+    let code = [Vault::BYTECODE.as_ref(), &constructor.abi_encode()].concat();
+    let code = world.chain.send(who("deployer"), TxKind::Create, code.into()).expect("deploys").created;
+    let code = code.expect("a contract");
+    for owner in [who("alice"), yes] {
+        // The clone that an offering makes of a vault's code, for an owner and the end of a lock.
+        let until = (START + LOCK).to_be_bytes();
+        let clone = [
+            &hex!("363d3d373d3d3d363d73")[..],
+            code.as_slice(),
+            &hex!("5af43d82803e903d91602b57fd5bf3"),
+            owner.as_slice(),
+            &until[3..],
+        ];
+        let vault = contract(&mut world, &clone.concat());
+        assert_eq!(world.asks(vault, &Vault::ownerCall {}), owner);
+        for receiver in [Address::ZERO, at.revenue, who("alice")] {
             let mut proof = deposit(&at, vault);
             (proof.channel.receiver, proof.channel.receiverAuthorizer) = (receiver, receiver);
             let proof = signed(&at, "alice", vault, proof);
@@ -593,7 +609,7 @@ fn a_release_waits_for_the_lock_and_goes_to_the_owner() {
 
 #[test]
 fn a_contract_wallet_signs_for_its_vault_only_with_a_plain_yes() {
-    let mut world = world_with(who("revenue"));
+    let mut world = World::new();
     let at = world.at.clone();
     let wallets: Vec<Address> = [SAYS_YES]
         .into_iter()
@@ -664,7 +680,7 @@ fn alter(random: &mut ChaCha8Rng, blob: &mut Vec<u8>) {
 
 #[test]
 fn of_thousands_of_altered_proofs_only_the_signed_deposit_passes() {
-    let mut world = world_with(who("revenue"));
+    let mut world = World::new();
     let at = world.at.clone();
     let yes = contract(&mut world, SAYS_YES);
     let vaults = locked(&mut world, &[who("alice"), yes]);
@@ -694,7 +710,7 @@ fn of_thousands_of_altered_proofs_only_the_signed_deposit_passes() {
         if theirs != hash && answers(&mut world, vault, theirs, blob) {
             let channel = &read.channel;
             let of_service = (channel.payer, channel.receiver, channel.receiverAuthorizer, channel.token)
-                == (vault, who("revenue"), who("revenue"), at.credit);
+                == (vault, at.revenue, at.revenue, at.credit);
             assert!(any_signature && of_service, "seed {seed}: {read:?}");
         }
     }

@@ -18,6 +18,8 @@ use earnest_core::money::{Bps, CASH_MAX};
 use earnest_core::offering::{DAY, OfferingSetup, RoundSetup, Sale};
 use earnest_core::permit::PurchasePermit;
 use earnest_core::schedule::Schedule;
+use earnest_core::setup::ServiceSetup;
+use earnest_core::statement::RevenueSetup;
 use earnest_core::treasury::TreasurySetup;
 
 use crate::story::START;
@@ -132,12 +134,19 @@ pub(crate) fn setup() -> (OfferingSetup, TreasurySetup) {
     (offering, treasury)
 }
 
-pub(crate) fn coins(cash: Option<Address>, revenue: Address) -> Coins {
+/// How what the service earns is split in [`World`]: four fifths to providers.
+pub(crate) fn service() -> ServiceSetup {
+    let (issuer, gateway) = (who("issuer"), who("gateway"));
+    let revenue = RevenueSetup { issuer, gateway, share: Bps::new(8_000).expect("a part") };
+    ServiceSetup { revenue, price_list: None }
+}
+
+pub(crate) fn coins(cash: Option<Address>) -> Coins {
     Coins {
         cash,
         cash_name: ("Play Dollar".into(), "pUSD".into()),
         credit_name: ("Credit".into(), "CRED".into()),
-        revenue,
+        x402: true,
     }
 }
 
@@ -148,7 +157,7 @@ impl World {
 
     /// With a changed setup.
     pub(crate) fn with(change: impl FnOnce(&mut OfferingSetup, &mut TreasurySetup)) -> Self {
-        Self::deploy(change, |_| coins(None, Address::ZERO)).expect("deploys")
+        Self::deploy(change, |_| coins(None)).expect("deploys")
     }
 
     /// With other coins, which may be deployed first. Every backer has 100,000 cash and lets the offering take it.
@@ -160,7 +169,7 @@ impl World {
         change(&mut offering, &mut treasury);
         let mut chain = Chain::Embedded(Embedded::new(START));
         let coins = coins(&mut chain);
-        let at = deploy(&mut chain, &key("deployer"), &offering, &treasury, &coins)?;
+        let at = deploy(&mut chain, &key("deployer"), &offering, &treasury, &service(), &coins)?;
         let Chain::Embedded(chain) = chain else { unreachable!("made embedded") };
         let mut world = World { chain, at, terms: offering.terms_hash };
         for name in BACKERS {

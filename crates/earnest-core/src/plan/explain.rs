@@ -17,6 +17,7 @@ use self::page::{Page, count, count_of, list, sentence, show_credits};
 use super::date::{duration, utc};
 use super::{ModelPrice, Plan, PriceListPlan};
 use crate::money::Cash;
+use crate::price_list::Unit;
 use crate::terms::terms_hash;
 
 pub use self::tap::most_before_live;
@@ -112,6 +113,7 @@ fn parties(plan: &Plan, page: &mut Page) {
     attester(plan, page);
     certifier(plan, page);
     guardian(plan, page);
+    gateway(plan, page);
     anyone(page);
 }
 
@@ -119,6 +121,9 @@ fn issuer(plan: &Plan, page: &mut Page) {
     page.heading(3, "The issuer");
     page.paragraph(format!("{} {}", sentence(&plan.offering.issuer), keys(plan.roles.issuer.as_slice())));
     page.item("May draw what the tap has released, never more. See \"The tap\".");
+    if plan.price_list.is_some() {
+        page.item("May publish prices: lower ones at once, higher ones after the notice.");
+    }
     page.item("May name and remove attesters, and void the permits that an attester has signed.");
     page.item(
         "May not take cash out of a round, attest a milestone or that the service is live, or take or \
@@ -208,6 +213,30 @@ fn guardian(plan: &Plan, page: &mut Page) {
     });
 }
 
+fn gateway(plan: &Plan, page: &mut Page) {
+    page.heading(3, "The gateway");
+    let key = match (plan.roles.gateway, plan.roles.issuer) {
+        (None, Some(issuer)) => format!("Key: the issuer's, {issuer}, at first."),
+        (gateway, _) => keys(gateway.as_slice()),
+    };
+    page.paragraph(format!("{key} The issuer may give each of its powers to another key."));
+    page.item(
+        "Claims from the deposits of those who use the service, never more than each has signed for, and \
+         gives back what is not claimed, to whoever deposited it.",
+    );
+    page.item(match &plan.providers {
+        None => {
+            "Publishes statements of what was claimed. Of credits all of it is burned; cash goes to the issuer."
+                .to_owned()
+        }
+        Some(providers) => format!(
+            "Publishes statements that split what was claimed: at most {} to the providers it names, and the \
+             rest is burned where it is credits and goes to the issuer where it is cash.",
+            providers.share
+        ),
+    });
+}
+
 fn anyone(page: &mut Page) {
     page.heading(3, "Anyone");
     page.item("May clear a round once clearing may begin, and settle any bid after that.");
@@ -239,7 +268,7 @@ fn what_a_credit_buys(plan: &Plan, page: &mut Page) {
         None => {
             page.paragraph("The plan has no price list: how much service a credit buys is not said in it.")
         }
-        Some(prices) => price_list(prices, page),
+        Some(prices) => price_list(plan, prices, page),
     }
     if let Some(providers) = &plan.providers {
         page.paragraph(format!(
@@ -252,7 +281,7 @@ fn what_a_credit_buys(plan: &Plan, page: &mut Page) {
     }
 }
 
-fn price_list(prices: &PriceListPlan, page: &mut Page) {
+fn price_list(plan: &Plan, prices: &PriceListPlan, page: &mut Page) {
     page.paragraph(format!(
         "The price list at the start. A price may rise after a notice of {}.",
         duration(prices.notice_secs.into())
@@ -260,29 +289,39 @@ fn price_list(prices: &PriceListPlan, page: &mut Page) {
     for model in &prices.models {
         page.item(format!("`{}`: {}.", model.name, model_prices(model)));
     }
+    page.paragraph(match prices.cash {
+        None => "Service is sold for credits only.".to_owned(),
+        Some(rate) => {
+            format!("Service is sold for cash as well, at {}.", plan.price(rate))
+        }
+    });
     page.paragraph(match &prices.covenant {
         None => "No covenant holds any price down.".to_owned(),
         Some(covenant) => format!(
             "Covenant for the tier \"{}\": at all times a model that meets \"{}\" is offered at {} or \
-             less per million model tokens written.",
+             less per million model tokens written. At the start that is `{}`.",
             covenant.tier,
             covenant.benchmark,
-            show_credits(covenant.output)
+            show_credits(covenant.output),
+            prices.tier_model().unwrap_or_default()
         ),
     });
 }
 
 fn model_prices(model: &ModelPrice) -> String {
-    let prices = [
-        (model.input, "million model tokens read"),
-        (model.cached, "million model tokens read from cache"),
-        (model.output, "million model tokens written"),
-        (model.embedding, "million model tokens embedded"),
-        (model.image, "image"),
-        (model.audio_second, "second of audio"),
-        (model.compute_second, "second of compute"),
-    ];
-    list(prices.into_iter().filter_map(|(price, unit)| Some(format!("{} per {unit}", show_credits(price?)))))
+    let prices = model.prices().into_iter().filter_map(|(unit, price)| {
+        let unit = match unit {
+            Unit::Input => "million model tokens read",
+            Unit::Cached => "million model tokens read from cache",
+            Unit::Output => "million model tokens written",
+            Unit::Embedding => "million model tokens embedded",
+            Unit::Image => "image",
+            Unit::AudioSecond => "second of audio",
+            Unit::ComputeSecond => "second of compute",
+        };
+        Some(format!("{} per {unit}", show_credits(price?)))
+    });
+    list(prices)
 }
 
 fn papers(plan: &Plan, page: &mut Page) {

@@ -137,6 +137,8 @@ pub struct Roles {
     pub certifier: Option<Address>,
     /// The nonprofit's veto.
     pub guardian: Option<Address>,
+    /// Claims from channels, publishes statements, signs receipts; `None`: the issuer on a real chain.
+    pub gateway: Option<Address>,
 }
 
 /// `[service]`
@@ -352,6 +354,8 @@ pub struct VotesPlan {
 pub struct PriceListPlan {
     /// Notice before any rise, in seconds.
     pub notice_secs: u32,
+    /// What a credit's worth of service costs in cash; `None`: service is not sold for cash.
+    pub cash: Option<Price>,
     /// Prices.
     pub models: Vec<ModelPrice>,
     /// The tier covenant: at all times a model that meets this benchmark is offered at or below this price.
@@ -388,6 +392,8 @@ pub struct Covenant {
     pub benchmark: String,
     /// Most credits per million model tokens written.
     pub output: Credits,
+    /// Which of the listed models meets it; `None`: the cheapest by output.
+    pub model: Option<String>,
 }
 
 /// `[providers]`

@@ -165,6 +165,7 @@ fn roles(table: &Table<'_, '_>) -> Roles {
         attesters: table.list("attesters", units::address),
         certifier: table.optional("certifier", units::address),
         guardian: table.optional("guardian", units::address),
+        gateway: table.optional("gateway", units::address),
     }
 }
 
@@ -345,11 +346,13 @@ fn votes(table: &Table<'_, '_>) -> VotesPlan {
 fn price_list(table: &Table<'_, '_>) -> PriceListPlan {
     PriceListPlan {
         notice_secs: table.required("notice", units::duration_secs),
+        cash: table.optional("cash", units::price),
         models: table.tables("models").iter().map(model_price).collect(),
         covenant: table.optional_table("covenant").map(|table| Covenant {
             tier: table.required("tier", units::text),
             benchmark: table.required("benchmark", units::text),
             output: table.required("output", units::credits_per_million),
+            model: table.optional("model", units::text),
         }),
     }
 }

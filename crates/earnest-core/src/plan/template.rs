@@ -102,6 +102,7 @@ symbol = "XCR"
 # attesters = ["0x…"] # sign purchase permits after checking identities
 # certifier = "0x…"   # attests milestones and that the service is live; never the issuer
 # guardian = "0x…"    # may object and pause for a while; can take nothing
+# gateway = "0x…"     # claims what was spent and publishes statements; if not named, the issuer on a real chain
 
 [service]
 deadline = @DEADLINE@ # live by then, or the cash that is left goes back
@@ -206,9 +207,10 @@ exit = "14 days" # anyone may leave on the old terms before a change takes effec
 
 [price_list]
 notice = "30 days" # before any price rises
+cash = "1 cash per credit" # what service costs in cash; left out, it is sold for credits only
 
 [[price_list.models]]
-name = "example-small"
+name = "example-small" # as requests name it
 input = "0.5 credits per million" # model tokens read
 cached = "0.1 credits per million" # model tokens read from cache
 output = "2 credits per million" # model tokens written
@@ -220,6 +222,7 @@ output = "2 credits per million" # model tokens written
 tier = "small"
 benchmark = "MMLU-Pro, 60%"
 output = "3 credits per million"
+# model = "example-small" # which of the above meets it; left out, the cheapest by output
 
 # Independent providers of compute. Leave the table out if the lab serves alone.
 [providers]

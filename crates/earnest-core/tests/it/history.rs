@@ -16,7 +16,7 @@ fn raise_of(name: &str) -> (Plan, Raise) {
     let path = format!("{}/../../examples/plans/{name}.toml", env!("CARGO_MANIFEST_DIR"));
     let (plan, _) = Plan::read(name, &std::fs::read_to_string(path).unwrap()).unwrap();
     let [issuer, certifier, guardian] = [1, 2, 3].map(Address::repeat_byte);
-    let parties = Parties { issuer, certifier, guardian, attesters: vec![ATTESTER] };
+    let parties = Parties { issuer, certifier, guardian, attesters: vec![ATTESTER], gateway: issuer };
     let (offering, treasury) = setup(&plan, &parties).unwrap();
     (plan, Raise::new(offering, treasury))
 }

@@ -36,8 +36,13 @@ pub(crate) struct Terms {
 impl Stage {
     pub(crate) fn new(source: &str) -> Stage {
         let (plan, _) = Plan::read("plan.toml", source).unwrap_or_else(|faults| panic!("{faults}"));
-        let parties =
-            Parties { issuer: ISSUER, certifier: CERTIFIER, guardian: GUARDIAN, attesters: vec![ATTESTER] };
+        let parties = Parties {
+            issuer: ISSUER,
+            certifier: CERTIFIER,
+            guardian: GUARDIAN,
+            attesters: vec![ATTESTER],
+            gateway: ISSUER,
+        };
         let (offering, treasury) = setup(&plan, &parties).unwrap();
         let now = plan.rounds.iter().map(|round| round.open).min().unwrap();
         Stage { raise: Raise::new(offering, treasury), plan, now }

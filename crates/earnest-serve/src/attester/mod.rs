@@ -3,7 +3,6 @@
 //! takes now; and it gives nothing away that is not in its log.
 
 pub mod book;
-pub mod chain;
 pub mod log;
 pub mod refusal;
 pub mod rules;
@@ -26,8 +25,8 @@ use earnest_chain::key::{Key, signer_of};
 use earnest_chain::permit::SignedPermit;
 use earnest_core::plan::{Plan, Time};
 
+use crate::chain::ChainThread;
 use book::Book;
-use chain::ChainThread;
 use log::{Entry, Grant, Log};
 use pace::Pace;
 use refusal::Refusal;

@@ -158,7 +158,7 @@ impl Offer {
         if models.is_empty() {
             return refused("it has no model".into());
         }
-        if let Some(name) = models.iter().find(|name| !is_model_name(name)) {
+        if let Some(name) = models.iter().chain(called.values()).find(|name| !is_model_name(name)) {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
             return refused(format!("{shown:?} is no name of a model: letters, digits and ._:/@+- are"));
         }

@@ -12,12 +12,12 @@ use earnest_chain::permit::SignedPermit;
 use earnest_chain::story::{pack, sol_permit};
 use earnest_core::bid::{Bid, BidId};
 use earnest_core::plan::{Plan, Time};
-use earnest_core::setup::{Parties, setup};
+use earnest_core::setup::{Parties, ServiceSetup, setup};
 use earnest_core::terms::terms_hash;
-use earnest_serve::attester::chain::ChainThread;
 use earnest_serve::attester::rules::Rules;
 use earnest_serve::attester::sign_in::{LIFETIME_SECS, Origin};
 use earnest_serve::attester::{Attester, Settings, log, router};
+use earnest_serve::chain::ChainThread;
 use serde_json::{Value, json};
 
 pub(crate) const PAGE: &str = "https://sale.example";
@@ -53,14 +53,16 @@ impl World {
             certifier: who("certifier"),
             guardian: who("guardian"),
             attesters: vec![who("attester")],
+            gateway: who("gateway"),
         };
         let (offering, treasury) = setup(&plan, &parties).expect("a good plan");
-        let coins = Coins::of(&plan, Address::ZERO);
+        let service = ServiceSetup::from_plan(&plan, &parties);
+        let coins = Coins::of(&plan, true);
         let start = plan.rounds[0].open - DAY;
         let (tell, told) = std::sync::mpsc::channel();
         let chain = ChainThread::start(move || {
             let mut chain = Chain::Embedded(Embedded::new(start));
-            let contracts = deploy(&mut chain, &key("deployer"), &offering, &treasury, &coins)?;
+            let contracts = deploy(&mut chain, &key("deployer"), &offering, &treasury, &service, &coins)?;
             tell.send(contracts)?;
             Ok(chain)
         });
@@ -73,8 +75,8 @@ impl World {
             certifier: parties.certifier,
             guardian: parties.guardian,
             attesters: parties.attesters,
+            gateway: parties.gateway,
             terms_hash: terms_hash(&plan),
-            revenue: Address::ZERO,
             contracts: told.recv().expect("it was deployed"),
         };
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);

@@ -4,6 +4,7 @@ mod attester;
 mod attester_hook;
 mod attester_rules;
 mod echo;
+mod gateway;
 mod hostile;
 mod methods;
 mod provider;

@@ -226,16 +226,16 @@ fn transactions_are_followed_through_dear_blocks_taken_nonces_and_rivals() {
 
     // Nobody ever includes it.
     let stuck = node.refused(&faucet, &[("EARNEST_PATIENCE_SECS", "2")]);
-    assert!(stuck.contains("is in no block after 2 s") && stuck.contains("nonce 11"), "{stuck}");
+    assert!(stuck.contains("is in no block after 2 s") && stuck.contains("nonce 13"), "{stuck}");
     node.ask("anvil_dropAllTransactions", json!([]));
 
     // Another transaction takes the nonce.
     let child = node.start_running(&faucet, &[]);
     node.until("it is on its way", || node.pending("deployer").is_some());
     node.ask("anvil_dropAllTransactions", json!([]));
-    node.ask("anvil_setNonce", json!([address("deployer"), "0xc"]));
+    node.ask("anvil_setNonce", json!([address("deployer"), "0xe"]));
     let replaced = Node::finish(child).expect_err("it can never be included");
-    assert!(replaced.contains("took nonce 11"), "{replaced}");
+    assert!(replaced.contains("took nonce 13"), "{replaced}");
 
     // Both would go through, and only one can: the other says why it failed.
     node.said_while_mining(&["clock", "--forward", "30 days"]);
@@ -309,7 +309,7 @@ fn on_a_bad_way_to_the_node_everything_arrives_once() {
     let url = bad_way(&node);
     node.said(&[&DEPLOY[..], &["--rpc", &url]].concat());
     let steps = node.nonce("deployer", "latest");
-    assert_eq!(steps, 6);
+    assert_eq!(steps, 8);
     for _ in 0..6 {
         node.said(&["faucet", "alice", "1 cash", "--as", "deployer"]);
     }

@@ -6,6 +6,7 @@ mod audit;
 mod clients;
 mod demo;
 mod mistakes;
+mod openai;
 mod portal;
 mod tour;
 mod up;

@@ -67,7 +67,7 @@ fn a_chain_file_cut_off_in_the_middle_goes_on_from_its_last_whole_line() {
     said(&folder, &["faucet", "bob", "1 cash"]);
     let healed = std::fs::read_to_string(&log).expect("the chain");
     assert_eq!(healed.lines().count(), text.lines().count());
-    std::fs::write(&log, text.replacen("\"0x", "\"0xzz", 1)).expect("spoiled");
+    std::fs::write(&log, text.replacen("check\":\"0x", "check\":\"0xzz", 1)).expect("spoiled");
     let wrong = refused(&folder, &["status"]);
     assert!(wrong.contains("chain.log:2") && wrong.contains("restore it from a copy"), "{wrong}");
     std::fs::write(&log, text.replacen("OSAKA", "PRAGUE", 1)).expect("spoiled");

@@ -1,10 +1,11 @@
 //! What happens after the sale: the tap and its ceilings, votes, prices, providers.
 
 use super::Check;
-use crate::money::{Cash, Credits};
+use crate::money::{Cash, Credits, Price};
 use crate::plan::instant::{self, DAY_SECS};
 use crate::plan::units::show_cash;
 use crate::plan::{PriceListPlan, ProvidersPlan, VotesPlan};
+use crate::price_list::{ENTRIES_MAX, MODEL_MAX, cash_price, is_model_name};
 
 impl Check<'_, '_> {
     pub(super) fn treasury(&mut self) {
@@ -123,15 +124,15 @@ impl Check<'_, '_> {
         }
         for (index, model) in list.models.iter().enumerate() {
             let path = format!("price_list.models[{index}]");
-            let prices = [
-                ("input", model.input),
-                ("cached", model.cached),
-                ("output", model.output),
-                ("embedding", model.embedding),
-                ("image", model.image),
-                ("audio_second", model.audio_second),
-                ("compute_second", model.compute_second),
-            ];
+            let prices = model.prices();
+            if !is_model_name(&model.name) {
+                self.refuse(
+                    &format!("{path}.name"),
+                    &[],
+                    "no name that requests could carry",
+                    format!("1 to {MODEL_MAX} letters, digits and signs of ASCII, without spaces"),
+                );
+            }
             if prices.iter().all(|(_, price)| price.is_none()) {
                 self.refuse(
                     &path,
@@ -140,19 +141,53 @@ impl Check<'_, '_> {
                     "write at least one, such as output = \"2 credits per million\"",
                 );
             }
-            for (key, _) in prices.iter().filter(|(_, price)| *price == Some(Credits::ZERO)) {
+            for (unit, _) in prices.iter().filter(|(_, price)| *price == Some(Credits::ZERO)) {
                 self.refuse(
-                    &format!("{path}.{key}"),
+                    &format!("{path}.{}", unit.key()),
                     &[],
                     "free service",
                     "write a price above zero, or leave it out",
                 );
             }
         }
+        let prices = list.models.iter().flat_map(|model| model.prices()).filter_map(|(_, price)| price);
+        let count = prices.clone().count();
+        if count > ENTRIES_MAX {
+            let hint = format!("at most {ENTRIES_MAX} in all");
+            self.refuse("price_list.models", &[], format!("there are {count} prices"), hint);
+        }
+        if let Some(rate) = list.cash {
+            if rate == Price::default() {
+                let hint = "write a price above zero, or leave it out: then service is not sold for cash";
+                self.refuse("price_list.cash", &[], "free service", hint);
+            } else if prices.clone().any(|price| cash_price(price, rate).is_none()) {
+                let message = "a price in cash would be larger than there can be";
+                self.refuse("price_list.cash", &["price_list.models"], message, "lower it");
+            }
+        }
         let Some(covenant) = &list.covenant else { return };
+        if let Some(name) = &covenant.model {
+            let named = list.models.iter().find(|model| model.name == *name);
+            match named.map(|model| model.output) {
+                None => self.refuse(
+                    "price_list.covenant.model",
+                    &["price_list.models"],
+                    "no model of the list has this name",
+                    "name one, or leave it out: then it is the cheapest by output",
+                ),
+                Some(output) if output.is_none_or(|price| price > covenant.output) => self.refuse(
+                    "price_list.covenant.model",
+                    &["price_list.models", "price_list.covenant.output"],
+                    "this model is not offered at or below the covenant's price",
+                    "name one that is",
+                ),
+                Some(_) => {}
+            }
+        }
         if covenant.output == Credits::ZERO {
             self.refuse("price_list.covenant.output", &[], "the price is zero", "write a price above zero");
-        } else if !list.models.iter().any(|model| model.output.is_some_and(|price| price <= covenant.output))
+        } else if covenant.model.is_none()
+            && !list.models.iter().any(|model| model.output.is_some_and(|price| price <= covenant.output))
         {
             let message = "no model of the list is offered at or below this price";
             let hint = "raise it, or offer such a model";

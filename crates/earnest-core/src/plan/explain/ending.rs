@@ -219,6 +219,17 @@ fn keys_lost(plan: &Plan, page: &mut Page) {
          is not live yet, it cannot become so, and refunds open at the deadline. A thief of this key \
          can attest what is untrue; {checked}."
     ));
+    page.item(format!(
+        "The gateway's: nothing more is claimed until the issuer names another key, and what is not claimed \
+         can be withdrawn. A thief of this key can claim what was signed for{}.",
+        match plan.providers {
+            None => String::new(),
+            Some(ref providers) => format!(
+                " and, until the issuer names another, can name itself as a provider: {} of what is claimed",
+                providers.share
+            ),
+        }
+    ));
     page.item(
         "The backer's own: a position cannot be transferred, and only its owner can have credits \
          delivered. Without the key they stay undelivered. A refund still goes to the bidding wallet, \

@@ -146,6 +146,7 @@ fn full_plan() -> Plan {
         attesters: vec![Address::repeat_byte(2), Address::repeat_byte(3)],
         certifier: Some(Address::repeat_byte(4)),
         guardian: Some(Address::repeat_byte(5)),
+        gateway: Some(Address::repeat_byte(6)),
     };
     plan.service.objections = 2;
     plan.service.capacity_per_day = Some(credits("5_000_000"));
@@ -194,6 +195,7 @@ fn full_plan() -> Plan {
     });
     plan.price_list = Some(PriceListPlan {
         notice_secs: 30 * DAY,
+        cash: Some(price("0.8")),
         models: vec![ModelPrice {
             name: "small-1".into(),
             input: Some(credits("0.5")),
@@ -208,6 +210,7 @@ fn full_plan() -> Plan {
             tier: "small".into(),
             benchmark: "MMLU 70".into(),
             output: credits("1.5"),
+            model: Some("small-1".into()),
         }),
     });
     plan.providers = Some(ProvidersPlan {

@@ -17,7 +17,7 @@ impl ChainThread {
     pub fn start(open: impl FnOnce() -> Result<Chain> + Send + 'static) -> Result<Self> {
         let (ask, questions) = mpsc::channel::<Question>();
         let (ready, opened) = mpsc::channel();
-        std::thread::Builder::new().name("attester's chain".into()).spawn(move || {
+        std::thread::Builder::new().name("chain".into()).spawn(move || {
             let mut chain = match open() {
                 Ok(chain) => chain,
                 Err(error) => return drop(ready.send(Err(error))),
@@ -27,6 +27,12 @@ impl ChainThread {
         })?;
         opened.recv().context("the thread of the chain ended")??;
         Ok(ChainThread(ask))
+    }
+
+    /// For a chain that cannot leave its thread: whoever has the desk answers.
+    pub fn elsewhere() -> (Self, Desk) {
+        let (ask, questions) = mpsc::channel();
+        (ChainThread(ask), Desk(questions))
     }
 
     /// Asks and waits: not for threads that serve.
@@ -39,5 +45,15 @@ impl ChainThread {
         let gone = || ChainError::Node("the thread of the chain ended".into());
         self.0.send(question).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
+    }
+}
+
+/// Where questions to a chain of another thread arrive.
+pub struct Desk(mpsc::Receiver<Question>);
+
+impl Desk {
+    /// Answers until nobody can ask any more.
+    pub fn answer(self, chain: &mut Chain) {
+        self.0.into_iter().for_each(|question| question(chain));
     }
 }

@@ -1,0 +1,239 @@
+//! What of an answer has left this machine's hands. A client pays for what was given to the system for it, not for what
+//! was made: so every connection counts when its buffer was written out, and a charge waits for that.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// A client's connection, and the answers that it has not taken whole.
+#[derive(Default)]
+pub struct Connection(Mutex<Vec<Arc<Delivery>>>);
+
+impl Connection {
+    /// From now on tells this answer what was written out.
+    pub fn carry(&self, delivery: Arc<Delivery>) {
+        self.0.lock().expect("no panic holds it").push(delivery);
+    }
+
+    fn written(&self) {
+        let mut deliveries = self.0.lock().expect("no panic holds it");
+        deliveries.retain(|delivery| !delivery.written());
+    }
+
+    fn gone(&self) {
+        for delivery in self.0.lock().expect("no panic holds it").drain(..) {
+            delivery.gone();
+        }
+    }
+}
+
+/// A client's socket. HTTP/1 flushes it only once its own buffer is empty, so that a flush means: all that was handed
+/// over is the system's now, and would reach the client though this process died.
+pub struct Written<S> {
+    socket: S,
+    connection: Arc<Connection>,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a client may take nothing of what is there for it.
+const STALL: Duration = Duration::from_secs(60);
+
+impl<S> Written<S> {
+    /// Watches a socket.
+    pub fn new(socket: S, connection: Arc<Connection>) -> Self {
+        Written { socket, connection, stalled: None }
+    }
+
+    /// A client that takes nothing for too long has left.
+    fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, went: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if went.is_ready() {
+            self.stalled = None;
+            return went;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S> Drop for Written<S> {
+    fn drop(&mut self) {
+        self.connection.gone();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let went = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.unless_stalled(cx, went)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let went = Pin::new(&mut self.socket).poll_flush(cx);
+        ready!(self.unless_stalled(cx, went))?;
+        self.connection.written();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let went = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.unless_stalled(cx, went)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+/// How much of an answer: model tokens written and bytes of text, as far as the gateway counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Events with text: each has at least one model token.
+    pub pieces: u64,
+    /// Bytes of text.
+    pub text: u64,
+    /// Bytes of anything.
+    pub bytes: u64,
+}
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All of it was written out.
+    Whole,
+    /// That much was.
+    After(Progress),
+}
+
+type Then = Box<dyn FnOnce(Ended) + Send>;
+
+/// One answer on its way.
+pub struct Delivery(Mutex<State>);
+
+struct State {
+    handed: Progress,
+    written: Progress,
+    last: bool,
+    then: Option<Then>,
+}
+
+impl Delivery {
+    /// Calls `then` once, when the answer is over.
+    pub fn new(then: impl FnOnce(Ended) + Send + 'static) -> Arc<Self> {
+        let (handed, written) = (Progress::default(), Progress::default());
+        Arc::new(Delivery(Mutex::new(State { handed, written, last: false, then: Some(Box::new(then)) })))
+    }
+
+    /// The next piece goes to the connection's buffer; all that was handed over so far, that piece included.
+    pub fn hand(&self, so_far: Progress, last: bool) {
+        let mut state = self.0.lock().expect("no panic holds it");
+        (state.handed, state.last) = (so_far, last);
+    }
+
+    /// What has been written out.
+    pub fn progress(&self) -> Progress {
+        self.0.lock().expect("no panic holds it").written
+    }
+
+    /// The buffer is empty. True once nothing more will come.
+    pub(super) fn written(&self) -> bool {
+        let mut state = self.0.lock().expect("no panic holds it");
+        state.written = state.handed;
+        if !state.last {
+            return state.then.is_none();
+        }
+        let then = state.then.take();
+        drop(state);
+        if let Some(then) = then {
+            then(Ended::Whole);
+        }
+        true
+    }
+
+    /// The client is gone, or the answer broke off.
+    pub(super) fn gone(&self) {
+        let mut state = self.0.lock().expect("no panic holds it");
+        let (written, then) = (state.written, state.then.take());
+        drop(state);
+        if let Some(then) = then {
+            then(Ended::After(written));
+        }
+    }
+
+    /// The answer's body was let go of. If it was handed over whole, only the connection knows how it ends.
+    pub(super) fn dropped(&self) {
+        let last = self.0.lock().expect("no panic holds it").last;
+        if !last {
+            self.gone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_counts_once_its_bytes_are_written_out() {
+        let connection = Arc::new(Connection::default());
+        let mut socket = Written::new(tokio::io::sink(), connection.clone());
+        let (told, hear) = mpsc::channel();
+        let delivery = Delivery::new(move |ended| drop(told.send(ended)));
+        connection.carry(delivery.clone());
+        let first = Progress { pieces: 1, text: 3, bytes: 9 };
+        delivery.hand(first, false);
+        assert_eq!(delivery.progress(), Progress::default());
+        socket.flush().await.unwrap();
+        assert_eq!(delivery.progress(), first);
+        delivery.hand(Progress { pieces: 2, text: 6, bytes: 18 }, true);
+        delivery.dropped();
+        assert!(hear.try_recv().is_err(), "it is in the buffer only");
+        socket.flush().await.unwrap();
+        assert_eq!(hear.try_recv(), Ok(Ended::Whole));
+        drop(socket);
+        assert!(hear.try_recv().is_err(), "once");
+    }
+
+    #[test]
+    fn who_leaves_has_had_what_was_written_out() {
+        let connection = Arc::new(Connection::default());
+        let socket = Written::new((), connection.clone());
+        let (told, hear) = mpsc::channel();
+        let delivery = Delivery::new(move |ended| drop(told.send(ended)));
+        connection.carry(delivery.clone());
+        let first = Progress { pieces: 1, text: 3, bytes: 9 };
+        delivery.hand(first, false);
+        connection.written();
+        delivery.hand(Progress { pieces: 5, text: 15, bytes: 45 }, true);
+        drop(socket);
+        assert_eq!(hear.try_recv(), Ok(Ended::After(first)));
+    }
+}

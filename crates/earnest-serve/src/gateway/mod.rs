@@ -1,0 +1,335 @@
+//! The gateway: an OpenAI-compatible API paid in credits. A key stands for a channel on the chain and a standing voucher;
+//! requests spend from it in memory, charges reach the disk within a flush interval, and claims reach the chain in
+//! batches. What is durable before which byte leaves is written in `docs/gateway.md`.
+
+pub mod books;
+pub mod crash;
+pub mod delivery;
+pub mod job;
+pub mod journal;
+mod metrics;
+pub mod order;
+pub mod pages;
+pub mod prices;
+pub mod receipt;
+pub mod refusal;
+pub mod route;
+pub mod serve;
+pub mod stream;
+pub mod till;
+mod trace;
+pub mod wire;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::{Address, hex};
+use anyhow::Result;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use earnest_chain::key::Key;
+use earnest_chain::voucher::{House, Settlement};
+use earnest_core::money::{Cash, Credits};
+
+use self::books::Books;
+use self::journal::{Coin, Journal};
+use self::metrics::Metrics;
+use self::prices::PriceBook;
+use self::refusal::Refusal;
+use self::route::{Patience, Routes, Upstream};
+use self::stream::Meter;
+use self::trace::Trace;
+use self::wire::Endpoint;
+use crate::provider::doors::{Admission, Doors, accept};
+use crate::provider::hello::Realm;
+use crate::provider::roster::Roster;
+
+/// How the gateway is run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Folder of the journal.
+    pub folder: PathBuf,
+    /// Upstreams of the issuer's own.
+    pub upstreams: Vec<Upstream>,
+    /// Who may dial in.
+    pub providers: Admission,
+    /// The most of a charge that a provider may ask, in basis points: what Revenue pays out.
+    pub share_bps: u16,
+    /// How long providers may take.
+    pub patience: Patience,
+    /// Requests of one key at once.
+    pub concurrency_per_key: u32,
+    /// Model tokens that are written at most where a request does not say.
+    pub most_written: u64,
+    /// A lease is for so many requests like the one that asks for it.
+    pub lease_requests: u64,
+    /// How often charges are claimed.
+    pub claim_every: Duration,
+    /// Charges of a channel, in base units by coin, that are not worth a claim yet.
+    pub claim_least: [u128; 2],
+    /// Blocks that a deposit must be under.
+    pub confirmations: u64,
+    /// Seconds between the start of a channel's withdrawal and its end.
+    pub withdraw_delay: u64,
+}
+
+impl Settings {
+    /// As `earnest gateway` has them.
+    pub fn new(folder: PathBuf) -> Self {
+        Settings {
+            folder,
+            upstreams: Vec::new(),
+            providers: Admission::Only(Default::default()),
+            share_bps: 0,
+            patience: Patience { head: Duration::from_secs(300), piece: Duration::from_secs(120) },
+            concurrency_per_key: 4_096,
+            most_written: 4_096,
+            lease_requests: 64,
+            claim_every: Duration::from_secs(600),
+            claim_least: [1, 1],
+            confirmations: 0,
+            withdraw_delay: 86_400,
+        }
+    }
+
+    fn lease(&self, reserve: u128) -> u128 {
+        reserve.saturating_mul(self.lease_requests.into())
+    }
+}
+
+/// Where the gateway stands on the chain.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where orders, receipts and providers' words count.
+    pub house: House,
+    /// Where vouchers count.
+    pub settlement: Settlement,
+    /// The x402 deposit collector.
+    pub collector: Address,
+    /// The credit and the cash: address, EIP-712 name and version.
+    pub coins: [(Address, String, String); 2],
+}
+
+impl Place {
+    /// Address of a coin.
+    pub fn coin(&self, coin: Coin) -> Address {
+        self.coins[usize::from(coin == Coin::Cash)].0
+    }
+}
+
+/// The gateway.
+pub struct Gateway {
+    /// How it is run.
+    pub settings: Settings,
+    /// Where it stands.
+    pub place: Place,
+    /// Where its signatures count.
+    pub house: House,
+    /// Signs receipts.
+    pub key: Key,
+    /// What must not be forgotten.
+    pub journal: Journal,
+    /// Channels and keys.
+    pub books: Books,
+    /// Who answers.
+    pub routes: Routes,
+    /// Who dialled in.
+    pub roster: Arc<Roster>,
+    /// What an operator watches.
+    pub metrics: Metrics,
+    trace: Trace,
+    prices: RwLock<Arc<PriceBook>>,
+    /// Takes in nothing more.
+    pub draining: AtomicBool,
+    /// Streams under way.
+    streams: Mutex<Vec<Weak<Meter>>>,
+    /// Idempotency keys whose requests run.
+    running: Mutex<HashSet<(String, String)>>,
+    /// Charges since the last claim.
+    unclaimed: AtomicU64,
+    /// Claims wait for this.
+    pub(crate) claim_now: tokio::sync::Notify,
+    /// The chain, where there is one.
+    till: Option<till::Till>,
+}
+
+/// How often marks of streams are written.
+const MARKS: Duration = Duration::from_millis(200);
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A request's name: in the order of time, so that the journal's index grows at its end.
+fn new_id() -> String {
+    let mut random = [0u8; 10];
+    getrandom::fill(&mut random).expect("the system has random bytes");
+    format!("req_{:012x}{}", now_ms(), hex::encode(random))
+}
+
+/// An amount as a plain decimal of whole coins.
+pub fn decimal(coin: Coin, units: u128) -> String {
+    match coin {
+        Coin::Credits => Credits::from_units(units).to_string(),
+        Coin::Cash => Cash::from_units(u64::try_from(units).unwrap_or(u64::MAX)).to_string(),
+    }
+}
+
+/// An amount as people read it.
+pub fn amount(coin: Coin, units: u128) -> String {
+    format!("{} {}", decimal(coin, units), coin.word())
+}
+
+impl Gateway {
+    /// Opens the journal and takes up what it says.
+    pub fn open(
+        settings: Settings,
+        place: Place,
+        key: Key,
+        prices: PriceBook,
+        till: Option<till::Till>,
+    ) -> Result<Arc<Self>> {
+        let (house, signer) = (place.house, key.clone());
+        std::fs::create_dir_all(&settings.folder)?;
+        let sign = move |receipt| earnest_chain::voucher::SignedReceipt::sign(house, &signer, receipt);
+        let (journal, kept) = Journal::open(&settings.folder.join("gateway.db"), sign)?;
+        if kept.cut_off > 0 {
+            eprintln!("{} streams that were cut off are charged up to their last mark", kept.cut_off);
+        }
+        let roster = Arc::new(Roster::default());
+        let routes = Routes::new(roster.clone(), settings.upstreams.clone(), settings.patience)?;
+        Ok(Arc::new(Gateway {
+            house,
+            key,
+            journal,
+            books: Books::of(kept),
+            routes,
+            roster,
+            metrics: Metrics::default(),
+            trace: Trace::from_environment()?,
+            prices: RwLock::new(Arc::new(prices)),
+            draining: AtomicBool::new(false),
+            streams: Mutex::default(),
+            running: Mutex::default(),
+            unclaimed: AtomicU64::new(0),
+            claim_now: tokio::sync::Notify::new(),
+            till,
+            settings,
+            place,
+        }))
+    }
+
+    /// The version of the price list that is in force.
+    pub fn prices(&self) -> Arc<PriceBook> {
+        self.prices.read().expect("no panic holds it").clone()
+    }
+
+    /// Another version comes into force.
+    pub fn set_prices(&self, prices: PriceBook) {
+        *self.prices.write().expect("no panic holds it") = Arc::new(prices);
+    }
+
+    /// The chain, where there is one.
+    pub fn till(&self) -> Option<&till::Till> {
+        self.till.as_ref()
+    }
+
+    /// Everything that goes on beside requests, until the gateway is let go of.
+    pub fn background(self: &Arc<Self>) {
+        let marks = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(MARKS);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                let Some(gateway) = marks.upgrade() else { return };
+                stream::write_marks(&gateway);
+                gateway
+                    .metrics
+                    .journal_behind
+                    .set(i64::try_from(gateway.journal.behind()).unwrap_or(i64::MAX));
+            }
+        });
+        if self.till.is_some() {
+            till::watch(self);
+        }
+    }
+
+    /// Takes in nothing more and waits for what is under way, but not for ever.
+    pub async fn drain(&self, most: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        let end = tokio::time::Instant::now() + most;
+        while self.metrics.in_flight.get() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.roster.close();
+    }
+
+    /// Writes what there is. What is under way still is cut off.
+    pub fn close(&self) {
+        self.journal.close();
+        self.trace.close();
+    }
+}
+
+/// All that the gateway serves.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let mut router = Router::new();
+    for endpoint in Endpoint::ALL {
+        let handler = move |State(gateway): State<Arc<Gateway>>, request: Request| {
+            serve::answer(gateway, endpoint, request)
+        };
+        router = router.route(&format!("/v1{}", endpoint.path()), post(handler));
+    }
+    let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
+    let doors = Doors::new(realm, gateway.settings.providers.clone(), gateway.roster.clone());
+    router
+        .route("/v1/models", get(pages::models))
+        .route("/v1/models/{*id}", get(pages::model))
+        .route("/earnest/terms", get(pages::terms))
+        .route("/earnest/orders", post(order::post))
+        .route("/earnest/balance", get(pages::balance))
+        .route("/earnest/usage", get(pages::usage))
+        .route("/earnest/receipts", get(pages::receipts))
+        .route("/earnest/receipts/{id}", get(pages::receipt))
+        .route("/earnest/statements/{coin}", get(pages::last_statement))
+        .route("/earnest/statements/{coin}/{number}", get(pages::statement))
+        .route("/earnest/providers", get(pages::providers))
+        .route("/metrics", get(|State(gateway): State<Arc<Gateway>>| async move { gateway.metrics.text() }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(pages::ready))
+        .route("/openapi.json", get(pages::openapi))
+        .fallback(|| async { Refusal::Missing("there is no such page".into(), "unknown_url") })
+        .method_not_allowed_fallback(|| async { Refusal::Method })
+        .with_state(gateway)
+        .merge(accept(doors))
+        .layer(DefaultBodyLimit::disable()) // each reads its own
+        .layer(from_fn(for_browsers))
+}
+
+/// Pages of anyone may call the API: what counts is the key, which a browser does not add by itself.
+async fn for_browsers(request: Request, next: Next) -> Response {
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response =
+        if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if preflight {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    } else {
+        let shown = "x-request-id, x-earnest-charge, x-earnest-receipt, x-earnest-reserve, retry-after";
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(shown));
+    }
+    response
+}

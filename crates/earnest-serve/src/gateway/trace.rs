@@ -1,0 +1,110 @@
+//! Traces for OpenTelemetry, in the words of its conventions for generative models. Sent only where the environment
+//! names a collector (`OTEL_EXPORTER_OTLP_ENDPOINT`); what a client or a provider says of a trace is passed on either way.
+
+use axum::http::{HeaderMap, StatusCode};
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
+    Tracer as _, TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
+
+use super::wire::Endpoint;
+
+/// Where spans go.
+#[derive(Default)]
+pub struct Trace(Option<(SdkTracerProvider, SdkTracer)>);
+
+impl Trace {
+    /// As the environment says.
+    pub fn from_environment() -> anyhow::Result<Self> {
+        let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if !named("OTEL_EXPORTER_OTLP_ENDPOINT") && !named("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+            return Ok(Trace(None));
+        }
+        let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().build()?;
+        let resource = opentelemetry_sdk::Resource::builder().with_service_name("earnest-gateway").build();
+        let provider =
+            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
+        let tracer = provider.tracer("earnest");
+        Ok(Trace(Some((provider, tracer))))
+    }
+
+    /// A request begins.
+    pub fn begin(&self, endpoint: Endpoint, model: &str, headers: &HeaderMap) -> Request {
+        let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let Some((_, tracer)) = &self.0 else {
+            return Request {
+                span: None,
+                given: given.filter(|text| parent(text).is_some()).map(str::to_owned),
+            };
+        };
+        let parent = given.and_then(parent).map(|parent| Context::new().with_remote_span_context(parent));
+        let span = tracer
+            .span_builder(format!("{} {model}", operation(endpoint)))
+            .with_kind(SpanKind::Server)
+            .with_attributes([
+                KeyValue::new("gen_ai.operation.name", operation(endpoint)),
+                KeyValue::new("gen_ai.request.model", model.to_owned()),
+            ])
+            .start_with_context(tracer, &parent.unwrap_or_default());
+        Request { span: Some(span), given: None }
+    }
+
+    /// Sends what is left.
+    pub fn close(&self) {
+        if let Some((provider, _)) = &self.0 {
+            let _ = provider.shutdown();
+        }
+    }
+}
+
+fn operation(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Chat | Endpoint::Responses => "chat",
+        Endpoint::Completions => "text_completion",
+        Endpoint::Embeddings => "embeddings",
+    }
+}
+
+/// A W3C `traceparent`.
+fn parent(text: &str) -> Option<SpanContext> {
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    if version.len() != 2 || version == "ff" || trace.len() != 32 || span.len() != 16 || flags.len() != 2 {
+        return None;
+    }
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
+    let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
+    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
+    context.is_valid().then_some(context)
+}
+
+/// A request under way.
+pub struct Request {
+    span: Option<Span>,
+    given: Option<String>,
+}
+
+impl Request {
+    /// What a provider is told.
+    pub fn parent(&self) -> Option<String> {
+        let Some(span) = &self.span else { return self.given.clone() };
+        let context = span.span_context();
+        Some(format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags()))
+    }
+
+    /// The head of its answer went out.
+    pub fn end(&mut self, id: &str, status: Result<StatusCode, StatusCode>) {
+        let Some(span) = &mut self.span else { return };
+        let code = match status {
+            Ok(code) | Err(code) => code,
+        };
+        span.set_attribute(KeyValue::new("gen_ai.response.id", id.to_owned()));
+        span.set_attribute(KeyValue::new("http.response.status_code", i64::from(code.as_u16())));
+        if code.is_server_error() {
+            span.set_status(Status::error(code.to_string()));
+        }
+        span.end();
+    }
+}

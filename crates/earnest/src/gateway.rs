@@ -1,0 +1,257 @@
+//! `earnest gateway`: the OpenAI-compatible API of a deployment, paid in its credits and cash.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use alloy_sol_types::sol;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use earnest_chain::bindings::Revenue;
+use earnest_chain::chain::Chain;
+use earnest_chain::deploy::Record;
+use earnest_chain::key::Key;
+use earnest_chain::voucher::{House, Settlement};
+use earnest_core::plan::Plan;
+use earnest_serve::chain::ChainThread;
+use earnest_serve::gateway::prices::PriceBook;
+use earnest_serve::gateway::route::Upstream;
+use earnest_serve::gateway::till::Till;
+use earnest_serve::gateway::{self, Gateway, Settings};
+use earnest_serve::provider::doors::Admission;
+use earnest_serve::server::{self, Limits};
+use tokio::net::TcpListener;
+
+use crate::key::GATEWAY_FILE;
+use crate::output::seconds;
+use crate::plan_file;
+use crate::session::{Place, Where, Who, open_chain};
+use crate::up::told_to_stop;
+
+/// How long those who are being answered have when the gateway stops.
+const GRACE: Duration = Duration::from_secs(30);
+
+sol! {
+    /// What USDC and others say beside ERC-20.
+    interface Versioned {
+        function name() external view returns (string name);
+        function version() external view returns (string version);
+    }
+}
+
+/// Serve models to whoever pays in credits or cash, by an API that any OpenAI SDK knows.
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    at: Where,
+    #[command(flatten)]
+    who: Who,
+    /// Address to listen on. TLS is for a proxy in front.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    listen: IpAddr,
+    /// Port; 0 takes any that is free.
+    #[arg(long, default_value_t = 8546)]
+    port: u16,
+    #[command(flatten)]
+    models: Models,
+    /// Providers that may dial in, by operator key.
+    #[arg(long = "provider", value_name = "ADDRESS")]
+    providers: Vec<Address>,
+    /// Any provider may dial in: for development.
+    #[arg(long, conflicts_with = "providers")]
+    open_door: bool,
+    #[command(flatten)]
+    pace: Pace,
+}
+
+/// The issuer's own machines.
+#[derive(Args, Clone)]
+pub struct Models {
+    /// Base URL of an OpenAI-compatible server of the issuer's own, such as http://localhost:11434/v1.
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<String>,
+    /// Variable of the environment with the upstream's API key.
+    #[arg(long, value_name = "NAME", requires = "upstream")]
+    pub upstream_key_env: Option<String>,
+    /// A model of the price list, and what the upstream calls it: NAME or NAME=UPSTREAM. Without it, all under their names.
+    #[arg(long = "model", value_name = "NAME")]
+    pub models: Vec<String>,
+}
+
+/// How often and how much.
+#[derive(Args, Clone)]
+pub struct Pace {
+    /// How often charges are claimed on the chain.
+    #[arg(long, value_parser = seconds, default_value = "10 minutes")]
+    pub claim_every: u64,
+    /// Time between the start of a channel's withdrawal and its end: 15 minutes to 30 days.
+    #[arg(long, value_parser = seconds, default_value = "1 day")]
+    pub withdraw_delay: u64,
+    /// Model tokens that are written at most where a request does not say.
+    #[arg(long, default_value_t = 4_096)]
+    pub most_written: u64,
+    /// Requests of one key at once.
+    #[arg(long, default_value_t = 4_096)]
+    pub concurrency: u32,
+    /// Milliseconds that a provider may take to begin an answer.
+    #[arg(long, default_value_t = 300_000)]
+    pub patience_ms: u64,
+    /// Milliseconds between two pieces of an answer.
+    #[arg(long, default_value_t = 120_000)]
+    pub silence_ms: u64,
+}
+
+impl Pace {
+    /// As the gateway takes them.
+    pub fn settings(&self, folder: &Path, plan: &Plan) -> Result<Settings> {
+        if !(900..=2_592_000).contains(&self.withdraw_delay) {
+            bail!("--withdraw-delay is from 15 minutes to 30 days");
+        }
+        let mut settings = Settings::new(folder.to_path_buf());
+        settings.share_bps = plan.providers.as_ref().map_or(0, |providers| providers.share.get());
+        settings.claim_every = Duration::from_secs(self.claim_every.max(1));
+        settings.withdraw_delay = self.withdraw_delay;
+        settings.most_written = self.most_written;
+        settings.concurrency_per_key = self.concurrency;
+        settings.patience.head = Duration::from_millis(self.patience_ms);
+        settings.patience.piece = Duration::from_millis(self.silence_ms);
+        Ok(settings)
+    }
+}
+
+/// `NAME` or `NAME=UPSTREAM`; where nothing is named, every model of the price list.
+pub fn model_names(named: &[String], plan: &Plan) -> Vec<(String, String)> {
+    if named.is_empty() {
+        let models = plan.price_list.iter().flat_map(|list| &list.models);
+        return models.map(|model| (model.name.clone(), model.name.clone())).collect();
+    }
+    let pair = |text: &String| {
+        let (name, upstream) = text.split_once('=').unwrap_or((text, text));
+        (name.to_owned(), upstream.to_owned())
+    };
+    named.iter().map(pair).collect()
+}
+
+/// The gateway of a deployment.
+pub fn open(
+    plan: &Plan,
+    record: &Record,
+    settings: Settings,
+    key: Key,
+    chain: impl FnOnce() -> Result<Chain> + Send + 'static,
+) -> Result<Arc<Gateway>> {
+    let at = record.contracts.clone();
+    let chain = ChainThread::start(chain)?;
+    let (cash, revenue, who) = (at.cash, at.revenue, key.address());
+    let (cash_name, cash_version, roles) = chain.ask(move |chain| {
+        let name = chain.call(cash, &Versioned::nameCall {})?;
+        // Coins that do not say are of OpenZeppelin's version 1.
+        let version = chain.call(cash, &Versioned::versionCall {}).unwrap_or_else(|_| "1".into());
+        let roles = (0..4).map(|which| chain.call(revenue, &Revenue::roleCall(which)));
+        Ok((name, version, roles.collect::<Result<Vec<_>, _>>()?))
+    })?;
+    if let Some(other) = roles.iter().find(|role| **role != who) {
+        bail!(
+            "the key is {who}, and Revenue's roles are {other}'s\n  hint: --key-file with the gateway's key, or let the issuer rotate the roles"
+        );
+    }
+    if plan.price_list.is_none() {
+        bail!("the plan has no [price_list]: there is nothing to sell");
+    }
+    let place = gateway::Place {
+        house: House { chain_id: record.chain_id, revenue: at.revenue },
+        settlement: Settlement { chain_id: record.chain_id, at: at.channels },
+        collector: at.collector,
+        coins: [(at.credit, plan.credits.name.clone(), "1".into()), (at.cash, cash_name, cash_version)],
+    };
+    let till = Till { chain, key: key.clone(), at, confirmations: settings.confirmations };
+    let prices = till.prices(0)?.unwrap_or_else(PriceBook::default);
+    Gateway::open(settings, place, key, prices, Some(till))
+}
+
+/// Serves it until `shutdown` is done, then lets those in flight end.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    folder: &Path,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let url = format!("http://{}", listener.local_addr()?);
+    let file = folder.join(GATEWAY_FILE);
+    std::fs::write(&file, &url).with_context(|| format!("cannot write {}", file.display()))?;
+    gateway.background();
+    let draining = gateway.clone();
+    let drained = async move {
+        shutdown.await;
+        draining.drain(GRACE).await;
+    };
+    server::serve_unguarded(Limits::for_gateway(), listener, gateway::router(gateway.clone()), drained).await;
+    let _ = std::fs::remove_file(file);
+    tokio::task::spawn_blocking(move || gateway.close()).await?;
+    Ok(())
+}
+
+impl Serve {
+    /// Serves until it is told to stop.
+    pub fn run(self) -> Result<()> {
+        let folder = self.at.folder().to_path_buf();
+        let text = std::fs::read_to_string(folder.join("deployment.json")).with_context(|| {
+            format!(
+                "no deployment in {}\n  hint: earnest deploy PLAN makes one, --state names another",
+                folder.display()
+            )
+        })?;
+        let Place { rpc, record } = serde_json::from_str(&text).context("deployment.json cannot be read")?;
+        let plan = plan_file::read(&folder.join("plan.toml"))?;
+        record.fits(&plan).map_err(anyhow::Error::msg)?;
+        let sending = self.at.sending().clone();
+        let opener = {
+            let (folder, plan) = (folder.clone(), plan.clone());
+            move || open_chain(&folder, rpc.as_deref(), &plan, &sending)
+        };
+        let key = self.who.key(&opener.clone()()?)?;
+        let mut settings = self.pace.settings(&folder, &plan)?;
+        settings.confirmations = self.at.sending().settings().confirmations.saturating_sub(1);
+        settings.providers = match self.open_door {
+            true => Admission::Anyone,
+            false => Admission::Only(self.providers.iter().copied().collect()),
+        };
+        settings.upstreams = self.models.upstreams(&plan, key.address())?;
+        server::raise_file_limit();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::bind(SocketAddr::new(self.listen, self.port)).await;
+            let listener = listener.with_context(|| {
+                format!("cannot listen on port {}\n  hint: --port names another, 0 takes any", self.port)
+            })?;
+            let gateway =
+                tokio::task::spawn_blocking(move || open(&plan, &record, settings, key, opener)).await??;
+            println!("gateway http://{}/v1", listener.local_addr()?);
+            eprintln!("keys: earnest key create --deposit \"10 credits\". Ctrl-C stops.");
+            serve(gateway, listener, &folder, told_to_stop()).await
+        })
+    }
+}
+
+impl Models {
+    /// As the gateway takes them. What they serve is the issuer's: nothing of it is paid out, all of it is burned.
+    pub fn upstreams(&self, plan: &Plan, provider: Address) -> Result<Vec<Upstream>> {
+        let Some(url) = &self.upstream else { return Ok(Vec::new()) };
+        Ok(vec![Upstream {
+            url: url.clone(),
+            key: self.key()?,
+            models: model_names(&self.models, plan),
+            concurrency: 4_096,
+            provider,
+        }])
+    }
+
+    /// The upstream's API key.
+    pub fn key(&self) -> Result<Option<String>> {
+        let Some(name) = &self.upstream_key_env else { return Ok(None) };
+        Ok(Some(std::env::var(name).with_context(|| format!("the environment has no {name}"))?))
+    }
+}

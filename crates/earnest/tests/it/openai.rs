@@ -1,0 +1,190 @@
+//! OpenAI's clients as they come, on llama.cpp's server with a tiny model of noise, and on an upstream that fails as it
+//! is asked to.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::{folder, root};
+
+/// A process that prints `upstream URL MODEL` when it answers; killed with the test.
+pub(crate) struct Upstream {
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Upstream {
+    fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the upstream starts");
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().expect("its output"));
+        lines.read_line(&mut line).expect("a line");
+        let url = line.split_whitespace().nth(1).expect("a URL").to_string();
+        Upstream { child, url }
+    }
+
+    /// llama.cpp on noise; `noise.lines` in the folder gets what it counted of each generation.
+    pub(crate) fn noise(python: &str, folder: &Path) -> Self {
+        let script = root().join("e2e/models/serve.py");
+        Self::start(
+            Command::new(python)
+                .arg(script)
+                .arg("--lines")
+                .arg(folder.join("noise.lines"))
+                .arg("--log")
+                .arg(folder.join("noise.log")),
+        )
+    }
+
+    /// What fails as it is asked to; its log is at `/log`.
+    pub(crate) fn trouble() -> Self {
+        Self::start(Command::new("node").arg(root().join("e2e/openai/trouble.mjs")))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.url.replace("/v1", "/log")
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The interpreter with OpenAI's clients, where there is one; the suites in Node need the packages of e2e as well.
+pub(crate) fn python() -> Option<String> {
+    let python = std::env::var("EARNEST_PYTHON").ok().filter(|_| std::env::var("EARNEST_E2E").is_ok());
+    if python.is_none() {
+        println!(
+            "skipped: EARNEST_PYTHON and EARNEST_E2E do not name OpenAI's clients; cargo xtask test does"
+        );
+    }
+    python
+}
+
+/// Runs every suite `against` an upstream or a gateway, with the environment that e2e/openai/common.mjs tells of. One
+/// after the other: what is computed in one batch with others' requests is not repeated to the bit.
+pub(crate) fn suites(python: &str, against: &str, environment: &[(&str, &str)]) {
+    for (interpreter, suite) in [("node", "node.mjs"), ("node", "ai-sdk.mjs"), (python, "python.py")] {
+        let mut command = Command::new(interpreter);
+        command.arg(root().join("e2e/openai").join(suite)).args(["--against", against]);
+        let output = command.envs(environment.iter().copied()).output().expect("the suite starts");
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{suite}: {errors}{said}");
+        println!("{said}");
+    }
+}
+
+#[test]
+fn stock_clients_find_in_the_upstream_what_they_expect() {
+    let Some(python) = python() else { return };
+    let (noise, trouble) = (Upstream::noise(&python, &folder("openai-upstream")), Upstream::trouble());
+    suites(
+        &python,
+        "upstream",
+        &[
+            ("EARNEST_BASE_URL", &noise.url),
+            ("EARNEST_TROUBLE_URL", &trouble.url),
+            ("EARNEST_TROUBLE_LOG", &trouble.log()),
+        ],
+    );
+}
+
+/// `earnest up` with its gateway, killed with the test.
+pub(crate) struct Lab {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) key: String,
+}
+
+impl Lab {
+    /// On a plan that sells all the models of the suites for cash.
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let plan = folder.join("lab.toml");
+        let quickstart = std::fs::read_to_string(root().join("examples/plans/quickstart.toml"));
+        let mut text = quickstart.expect("the example");
+        for model in ["noise", "trouble"] {
+            text += &format!(
+                "\n[[price_list.models]]\nname = \"{model}\"\ninput = \"0.5 credits per million\"\n\
+                 output = \"2 credits per million\"\nembedding = \"0.1 credits per million\"\n"
+            );
+        }
+        let text = text.replace(
+            "[[price_list.models]]\nname = \"example-small\"",
+            "[[price_list.models]]\nname = \"echo\"",
+        );
+        std::fs::write(&plan, text).expect("a plan");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_earnest"))
+            .args(["up", "lab.toml", "--port", "0", "--claim-every", "2 seconds"])
+            .args(arguments)
+            .current_dir(folder)
+            .env_remove("EARNEST_STATE")
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.join("up.err")).expect("a file"))
+            .spawn()
+            .expect("it starts");
+        let mut found = std::collections::HashMap::new();
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        while !found.contains_key("key") {
+            let line = lines.next().and_then(Result::ok).unwrap_or_else(|| {
+                panic!(
+                    "it does not serve: {}",
+                    std::fs::read_to_string(folder.join("up.err")).unwrap_or_default()
+                )
+            });
+            if let Some((name, value)) = line.split_once(' ') {
+                found.insert(name.to_owned(), value.trim().to_owned());
+            }
+        }
+        Lab { child, url: found["api"].clone(), key: found["key"].clone() }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Another key of the folder's only channel.
+fn another_key(folder: &Path, name: &str, limits: &[&str]) -> String {
+    let channels: serde_json::Value =
+        serde_json::from_str(&crate::said(folder, &["key", "list", "--json"])).expect("JSON");
+    let channel = channels[0]["channel"].as_str().expect("an id");
+    let arguments = [&["key", "create", "--name", name, "--channel", channel], limits].concat();
+    crate::said(folder, &arguments).trim().to_owned()
+}
+
+#[test]
+fn stock_clients_find_in_the_gateway_what_they_expect() {
+    let Some(python) = python() else { return };
+    let (noise, trouble) = (Upstream::noise(&python, &folder("openai-noise")), Upstream::trouble());
+    let (real, troubled, echo) = (folder("lab-noise"), folder("lab-trouble"), folder("lab-echo"));
+    let patience = ["--patience-ms", "8000", "--silence-ms", "4000"];
+    let lab = Lab::start(&real, &["--upstream", &noise.url, "--model", "noise"]);
+    let arguments = [&["--upstream", &trouble.url, "--model", "trouble"][..], &patience].concat();
+    let bad = Lab::start(&troubled, &arguments);
+    let built_in = Lab::start(&echo, &[]);
+    let limited = another_key(&troubled, "limited", &["--models", "noise"]);
+    let empty = another_key(&troubled, "empty", &["--total", "0.000001 cash"]);
+    suites(
+        &python,
+        "gateway",
+        &[
+            ("EARNEST_BASE_URL", &lab.url),
+            ("EARNEST_API_KEY", &lab.key),
+            ("EARNEST_TROUBLE_URL", &bad.url),
+            ("EARNEST_TROUBLE_KEY", &bad.key),
+            ("EARNEST_TROUBLE_LOG", &trouble.log()),
+            ("EARNEST_LIMITED_KEY", &limited),
+            ("EARNEST_EMPTY_KEY", &empty),
+            ("EARNEST_ECHO_URL", &built_in.url),
+            ("EARNEST_ECHO_KEY", &built_in.key),
+        ],
+    );
+}
