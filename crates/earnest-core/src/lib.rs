@@ -9,7 +9,6 @@ pub mod charge;
 pub mod clearing;
 pub mod curve;
 pub mod invariants;
-pub mod merkle;
 pub mod money;
 pub mod offering;
 pub mod permit;

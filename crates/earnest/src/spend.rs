@@ -284,12 +284,12 @@ impl Story {
         let document: Document = serde_json::from_str(&row.document)?;
         let tree = document.tree();
         let mut pays = BTreeMap::new();
-        for (place, earned) in document.providers.iter().enumerate() {
+        for earned in &document.providers {
             let call = Revenue::claimPayCall {
                 coin: self.at.credit,
                 provider: earned.provider,
                 cumulative: earned.cumulative,
-                proof: tree.proof(place).unwrap_or_default(),
+                proof: tree.proof(earned.leaf()).unwrap_or_default(),
             };
             let (key, at, chain) = (self.provider.clone(), till.at.revenue, chain.clone());
             tokio::task::spawn_blocking(move || chain.ask(move |chain| chain.send(&key, at, &call)))

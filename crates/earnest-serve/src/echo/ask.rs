@@ -54,6 +54,8 @@ impl IntoResponse for Fault {
 
 /// The fields of a request, or of an object in it.
 pub(super) struct Ask {
+    /// The model that is asked.
+    pub(super) model: String,
     fields: Map<String, Value>,
     /// What its fields are called by, such as `stream_options.`.
     within: String,
@@ -67,9 +69,9 @@ impl Ask {
             let message = "We could not parse the JSON body of your request: a JSON object is expected.";
             return Err(Fault::unknown(StatusCode::BAD_REQUEST, message.into()));
         };
-        let ask = Ask { fields, within: String::new() };
-        let model = ask.text("model")?.ok_or_else(|| Fault::missing("model"))?;
-        if model == echo.name { Ok(ask) } else { Err(Fault::no_model(model)) }
+        let mut ask = Ask { model: String::new(), fields, within: String::new() };
+        ask.model = ask.text("model")?.ok_or_else(|| Fault::missing("model"))?.to_string();
+        if echo.knows(&ask.model) { Ok(ask) } else { Err(Fault::no_model(&ask.model)) }
     }
 
     fn name(&self, name: &str) -> String {
@@ -112,7 +114,7 @@ impl Ask {
     pub(super) fn object(&self, name: &str) -> Result<Ask, Fault> {
         let found = self.read_as(name, "an object is expected", Value::as_object)?;
         let within = format!("{}.", self.name(name));
-        Ok(Ask { fields: found.cloned().unwrap_or_default(), within })
+        Ok(Ask { model: self.model.clone(), fields: found.cloned().unwrap_or_default(), within })
     }
 
     /// A whole number within bounds.

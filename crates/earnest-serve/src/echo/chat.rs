@@ -48,7 +48,7 @@ pub(super) async fn answer(State(echo): Shared, body: Received) -> Result<Respon
         id: id("chatcmpl-"),
         call: id("call_"),
         created: now(),
-        model: echo.name.clone(),
+        model: ask.model.clone(),
     };
     let usage = ask.include_usage()?;
     if ask.flag("stream")? {

@@ -42,7 +42,7 @@ pub(super) async fn answer(State(echo): Shared, body: Received) -> Result<Respon
         logprobs: ask.number("logprobs", 0, 5)?,
         id: id("cmpl-"),
         created: now(),
-        model: echo.name.clone(),
+        model: ask.model.clone(),
     };
     let usage = ask.include_usage()?;
     if ask.flag("stream")? {

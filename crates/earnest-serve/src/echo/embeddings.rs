@@ -43,7 +43,7 @@ pub(super) async fn answer(State(echo): Shared, body: Received) -> Result<Respon
     Ok(Json(json!({
         "object": "list",
         "data": inputs.iter().enumerate().map(each).collect::<Vec<_>>(),
-        "model": echo.name,
+        "model": ask.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }))
     .into_response())

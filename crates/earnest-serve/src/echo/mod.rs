@@ -29,11 +29,11 @@ use ask::Fault;
 /// Most bytes of a request.
 const LONGEST_REQUEST: usize = 32 << 20;
 
-/// How it is named, and how it is paced.
+/// What it answers to, and how it is paced.
 #[derive(Clone, Debug)]
 pub struct Echo {
-    /// The model's name.
-    pub name: String,
+    /// Names of models.
+    pub models: Vec<String>,
     /// From the request to the first model token.
     pub delay_first: Duration,
     /// From each model token to the next.
@@ -42,7 +42,7 @@ pub struct Echo {
 
 impl Default for Echo {
     fn default() -> Self {
-        Echo { name: "echo".into(), delay_first: Duration::ZERO, delay_token: Duration::ZERO }
+        Echo { models: vec!["echo".into()], delay_first: Duration::ZERO, delay_token: Duration::ZERO }
     }
 }
 
@@ -65,9 +65,14 @@ impl Echo {
             .with_state(Arc::new(self))
     }
 
-    fn card(&self) -> Value {
+    fn knows(&self, name: &str) -> bool {
+        self.models.iter().any(|model| model == name)
+    }
+
+    /// What a list says of a model.
+    fn card(name: &str) -> Value {
         json!({
-            "id": self.name,
+            "id": name,
             "object": "model",
             "created": 0,
             "owned_by": "earnest",
@@ -121,11 +126,12 @@ impl Event {
 }
 
 async fn models(State(echo): Shared) -> Response {
-    Json(json!({"object": "list", "data": [echo.card()]})).into_response()
+    let cards: Vec<Value> = echo.models.iter().map(|name| Echo::card(name)).collect();
+    Json(json!({"object": "list", "data": cards})).into_response()
 }
 
 async fn model(State(echo): Shared, Path(name): Path<String>) -> Result<Response, Fault> {
-    if name == echo.name { Ok(Json(echo.card()).into_response()) } else { Err(Fault::no_model(&name)) }
+    if echo.knows(&name) { Ok(Json(Echo::card(&name)).into_response()) } else { Err(Fault::no_model(&name)) }
 }
 
 async fn unknown(request: Request) -> Fault {

@@ -65,7 +65,7 @@ pub(super) async fn answer(State(echo): Shared, body: Received) -> Result<Respon
     frame["id"] = id("resp_").into();
     frame["object"] = "response".into();
     frame["created_at"] = now().into();
-    frame["model"] = echo.name.clone().into();
+    frame["model"] = ask.model.clone().into();
     frame["error"] = Value::Null;
     frame["previous_response_id"] = Value::Null;
     frame["reasoning"] = json!({"effort": null, "summary": null});

@@ -13,7 +13,7 @@ use earnest_chain::chain::{Chain, ChainError};
 use earnest_chain::deploy::Deployment;
 use earnest_chain::key::Key;
 use earnest_core::account::State;
-use earnest_core::merkle::Tree;
+use earnest_core::statement::{Tree, leaf};
 use serde::{Deserialize, Serialize};
 
 use super::books::Line;
@@ -86,6 +86,13 @@ pub struct Earned {
     pub cumulative: u128,
 }
 
+impl Earned {
+    /// As the tree has it.
+    pub fn leaf(&self) -> B256 {
+        leaf(self.provider, self.cumulative)
+    }
+}
+
 /// A channel's part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paid {
@@ -99,7 +106,7 @@ pub struct Paid {
 impl Document {
     /// The tree over its providers.
     pub fn tree(&self) -> Tree {
-        Tree::new(self.providers.iter().map(|earned| (earned.provider, earned.cumulative)))
+        Tree::new(self.providers.iter().map(Earned::leaf).collect())
     }
 }
 

@@ -146,8 +146,8 @@ impl Desk {
         Ok(Passing::response(answer, Some((entry, realm))))
     }
 
-    /// Asks the upstream. Of what the gateway says, its headers tell only what kind of answer is wanted; the id is for
-    /// the upstream's log.
+    /// Asks the upstream. Of what the gateway says in headers, it hears what kind of answer is wanted, and what its log
+    /// and its traces can be joined by.
     async fn ask(
         &self,
         path: &str,
@@ -160,6 +160,14 @@ impl Desk {
         let mut ask = self.client.request(method, url);
         if let Some(accept) = headers.get(header::ACCEPT) {
             ask = ask.header(header::ACCEPT, accept);
+        }
+        // What traces are joined by, as the W3C writes it.
+        let trace = headers.get("traceparent").filter(|trace| {
+            let plain = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
+            trace.len() == 55 && trace.as_bytes().iter().all(plain)
+        });
+        if let Some(trace) = trace {
+            ask = ask.header("traceparent", trace);
         }
         if let Some(id) = id {
             let json = HeaderValue::from_static("application/json");

@@ -165,11 +165,13 @@ impl Offer {
         if models.windows(2).any(|pair| pair[0] >= pair[1]) {
             return refused("its models are not sorted, or one is there twice".into());
         }
-        let printable = |name: &&String| {
+        // Upstreams name theirs as they like, within what a header holds.
+        let fits = |name: &String| {
             (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         };
-        if let Some(name) = called.values().find(|name| !printable(name)) {
-            return refused(format!("{name:?} is no name by which an upstream could be asked in a header"));
+        if let Some(name) = called.values().find(|name| !fits(name)) {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+            return refused(format!("{shown:?} is not 1 to {LONGEST_NAME} letters of plain ASCII"));
         }
         if let Some(name) = called.keys().find(|name| !models.contains(name)) {
             return refused(format!("it says how {name:?} is called, and does not offer it"));
@@ -375,8 +377,10 @@ mod tests {
             r#"{"gateway":"gateway.example:8443","models":["echo","meta/llama-3.1:8b"],"ask":8000,"concurrency":4,"instance":7}"#
         );
         assert_eq!(Offer::read(&text), Ok(offer()));
+        let called = text.replace("\"ask\":8000", "\"called\":{\"echo\":\"x \\\"y\\\"\"},\"ask\":0");
+        let found = Offer::read(&called).expect("it may ask for nothing, and call its models as it likes");
+        assert_eq!((found.called["echo"].as_str(), found.ask), ("x \"y\"", 0));
         for (from, to) in [
-            ("8000", "0"),
             ("8000", "10001"),
             ("8000", "8e3"),
             ("8000", "70000"),
@@ -390,6 +394,10 @@ mod tests {
             ("[\"echo\",\"meta/llama-3.1:8b\"]", "[]"),
             (",\"instance\":7", ""),
             ("7}", "7,\"more\":1}"),
+            ("\"ask\"", "\"called\":{},\"ask\""),
+            ("\"ask\"", "\"called\":{\"other\":\"x\"},\"ask\""),
+            ("\"ask\"", "\"called\":{\"echo\":\"\"},\"ask\""),
+            ("\"ask\"", "\"called\":{\"echo\":\"\u{e9}\"},\"ask\""),
             ("7}", "7} "),
             ("{\"gateway\"", "{ \"gateway\""),
             ("echo", "\\u0065cho"),

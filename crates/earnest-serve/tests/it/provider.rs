@@ -217,6 +217,8 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
         let headers = request.headers_mut();
         headers.insert("authorization", "Bearer sk-earnest-client".parse().expect("a value"));
         headers.insert("accept", "application/json".parse().expect("a value"));
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        headers.insert("traceparent", trace.parse().expect("a value"));
         headers.insert("x-forwarded-host", "internal".parse().expect("a value"));
         let id = headers["x-request-id"].to_str().expect("text").to_string();
         let response = link.send(request).await.expect("an answer");
@@ -241,7 +243,15 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
         assert_eq!(&body[..], BODY.replace("\"small\"", r#""vendor's \"small\"""#).as_bytes());
         let mut names: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
         names.sort_unstable();
-        let passed = ["accept", "authorization", "content-length", "content-type", "host", "x-request-id"];
+        let passed = [
+            "accept",
+            "authorization",
+            "content-length",
+            "content-type",
+            "host",
+            "traceparent",
+            "x-request-id",
+        ];
         assert_eq!(names, passed, "nothing else of the gateway's");
         assert_eq!(headers["authorization"], "Bearer sk-upstream");
         assert_eq!(headers["x-request-id"], id.as_str());
