@@ -17,7 +17,6 @@ use earnest_chain::key::Key;
 use earnest_chain::voucher::{House, Settlement};
 use earnest_core::plan::Plan;
 use earnest_serve::chain::ChainThread;
-use earnest_serve::gateway::prices::PriceBook;
 use earnest_serve::gateway::route::Upstream;
 use earnest_serve::gateway::till::Till;
 use earnest_serve::gateway::{self, Gateway, Settings};
@@ -168,7 +167,7 @@ pub fn open(
         coins: [(at.credit, plan.credits.name.clone(), "1".into()), (at.cash, cash_name, cash_version)],
     };
     let till = Till { chain, key: key.clone(), at, confirmations: settings.confirmations };
-    let prices = till.prices(0)?.unwrap_or_else(PriceBook::default);
+    let prices = till.prices(0)?.unwrap_or_default();
     Gateway::open(settings, place, key, prices, Some(till))
 }
 

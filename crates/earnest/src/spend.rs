@@ -19,7 +19,6 @@ use earnest_serve::chain::ChainThread;
 use earnest_serve::echo::Echo;
 use earnest_serve::gateway::journal::Coin;
 use earnest_serve::gateway::order::{Order, Voucher, Wanted};
-use earnest_serve::gateway::prices::PriceBook;
 use earnest_serve::gateway::till::{Document, Till};
 use earnest_serve::gateway::{self, Gateway, Place, Settings, books};
 use earnest_serve::provider::dial::{Model, Provider};
@@ -128,7 +127,7 @@ impl Story {
         let opening = (till.clone(), place.clone(), self.gateway.clone());
         let gateway = tokio::task::spawn_blocking(move || {
             let (till, place, key) = opening;
-            let prices = till.prices(0)?.unwrap_or_else(PriceBook::default);
+            let prices = till.prices(0)?.unwrap_or_default();
             Gateway::open(settings, place, key, prices, Some(till))
         });
         let gateway = gateway.await??;

@@ -2,6 +2,7 @@
 //! answers that may be asked for again, claims and statements. One thread writes; what comes within a flush interval
 //! shares one transaction and one sync. Nothing is read back but at the start, by pages and by claims.
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
@@ -710,13 +711,13 @@ fn add(to: &Transaction<'_>, totals: &mut Totals, charge: &Charge) -> Result<()>
 impl Totals {
     fn add(&mut self, from: &Transaction<'_>, charge: &Charge) -> Result<()> {
         let overflow = || format!("a sum with request {} does not fit", charge.id);
-        if !self.channels.contains_key(&charge.channel) {
-            let charged = from
-                .prepare_cached("SELECT charged FROM channels WHERE id = ?")?
-                .query_row([charge.channel.as_slice()], |row| number(row, 0))?;
-            self.channels.insert(charge.channel, charged);
-        }
-        let charged = self.channels.get_mut(&charge.channel).expect("it was read");
+        let charged = match self.channels.entry(charge.channel) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(new) => new.insert(
+                from.prepare_cached("SELECT charged FROM channels WHERE id = ?")?
+                    .query_row([charge.channel.as_slice()], |row| number(row, 0))?,
+            ),
+        };
         *charged = charged.checked_add(charge.charge).with_context(overflow)?;
 
         if !self.keys.contains_key(&charge.key) {
@@ -751,14 +752,16 @@ impl Totals {
         *sum = sum.checked_add(charge.charge).with_context(overflow)?;
 
         let place = (charge.channel, charge.provider);
-        if !self.earned.contains_key(&place) {
-            let kept = from
-                .prepare_cached("SELECT pay FROM earned WHERE channel = ? AND provider = ?")?
-                .query_row(params![place.0.as_slice(), place.1.as_slice()], |row| number(row, 0))
-                .optional()?;
-            self.earned.insert(place, kept.unwrap_or(0));
-        }
-        let pay = self.earned.get_mut(&place).expect("it was read");
+        let pay = match self.earned.entry(place) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(new) => {
+                let kept = from
+                    .prepare_cached("SELECT pay FROM earned WHERE channel = ? AND provider = ?")?
+                    .query_row(params![place.0.as_slice(), place.1.as_slice()], |row| number(row, 0))
+                    .optional()?;
+                new.insert(kept.unwrap_or(0))
+            }
+        };
         *pay = pay.checked_add(charge.pay).with_context(overflow)?;
         Ok(())
     }

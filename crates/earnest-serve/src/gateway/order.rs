@@ -318,8 +318,8 @@ impl Gateway {
     }
 
     fn key_of(&self, line: &Line, id: &str) -> Result<Arc<ApiKey>, Refusal> {
-        let found = self.books.keys_of(line.id).into_iter();
-        let found = found.filter(|key| key.row.read().expect("no panic holds it").id == id).next_back();
+        let mut found = self.books.keys_of(line.id).into_iter();
+        let found = found.rfind(|key| key.row.read().expect("no panic holds it").id == id);
         found.ok_or_else(|| Refusal::Missing(format!("the channel has no key {id:?}"), "unknown_key"))
     }
 

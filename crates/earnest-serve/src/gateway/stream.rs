@@ -48,8 +48,8 @@ impl Events {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole event, its empty line included.
-    pub fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
+    /// Takes the next whole event, its empty line included.
+    pub fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
         while let Some(at) = self.buffer[self.seen..].iter().position(|&byte| byte == b'\n') {
             let line = self.seen + at;
             // An empty line ends an event: a second line feed, perhaps with its carriage return.
@@ -312,7 +312,7 @@ impl Stream {
         self.events.push(data);
         let mut out = BytesMut::new();
         loop {
-            match self.events.next() {
+            match self.events.take() {
                 Ok(Some(event)) => {
                     if let Err(why) = self.event(&event, &mut out) {
                         self.hand(out.freeze(), false);
@@ -603,7 +603,7 @@ mod tests {
             let mut all = Vec::new();
             for piece in text.chunks(size) {
                 events.push(piece);
-                while let Some(event) = events.next().unwrap() {
+                while let Some(event) = events.take().unwrap() {
                     all.push(event);
                 }
             }
@@ -619,6 +619,6 @@ mod tests {
     fn an_event_without_an_end_is_not_kept_for_ever() {
         let mut events = Events::default();
         events.push(&vec![b'x'; EVENT + 1]);
-        assert_eq!(events.next(), Err(TooLong));
+        assert_eq!(events.take(), Err(TooLong));
     }
 }

@@ -99,7 +99,7 @@ async fn silence_and_slowness_end() {
     assert!(began.elapsed() < Duration::from_secs(5));
     // Two words, and then nothing more.
     lab.oracle.answers(|_| {
-        let pieces = vec![event("tiny", "one "), event("tiny", "two "), ending("tiny", 2)];
+        let pieces = [event("tiny", "one "), event("tiny", "two "), ending("tiny", 2)];
         async move { stream(vec![pieces[0].clone() + &pieces[1], pieces[2].clone()], Duration::from_secs(60)) }.boxed()
     });
     let text = lab

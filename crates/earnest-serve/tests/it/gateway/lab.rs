@@ -20,7 +20,6 @@ use earnest_core::plan::Plan;
 use earnest_core::setup::{Parties, ServiceSetup, setup};
 use earnest_serve::chain::ChainThread;
 use earnest_serve::gateway::order::{Order, Voucher, Wanted};
-use earnest_serve::gateway::prices::PriceBook;
 use earnest_serve::gateway::route::Upstream;
 use earnest_serve::gateway::till::Till;
 use earnest_serve::gateway::{self, Gateway, Place, Settings};
@@ -130,7 +129,6 @@ pub(super) struct Lab {
     pub(super) client: reqwest::Client,
     pub(super) chain: ChainThread,
     pub(super) at: Deployment,
-    pub(super) folder: PathBuf,
     settings: Settings,
     place: Place,
 }
@@ -201,7 +199,7 @@ impl Lab {
         let app = Router::new().fallback(ask).with_state(oracle.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
 
-        let mut settings = Settings::new(folder.clone());
+        let mut settings = Settings::new(folder);
         settings.upstreams = vec![Upstream {
             url,
             key: Some("upstream's own".into()),
@@ -224,12 +222,12 @@ impl Lab {
         let gateway = Self::gateway(&settings, &place, &chain, &at);
         let base = Self::serve(gateway.clone()).await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Lab { gateway, oracle, base, client, chain, at, folder, settings, place }
+        Lab { gateway, oracle, base, client, chain, at, settings, place }
     }
 
     fn gateway(settings: &Settings, place: &Place, chain: &ChainThread, at: &Deployment) -> Arc<Gateway> {
         let till = Till { chain: chain.clone(), key: key("gateway"), at: at.clone(), confirmations: 0 };
-        let prices = till.prices(0).unwrap().unwrap_or_else(PriceBook::default);
+        let prices = till.prices(0).unwrap().unwrap_or_default();
         Gateway::open(settings.clone(), place.clone(), key("gateway"), prices, Some(till)).unwrap()
     }
 
