@@ -206,7 +206,9 @@ mod tests {
         let connection = Arc::new(Connection::default());
         let mut socket = Written::new(tokio::io::sink(), connection.clone());
         let (told, hear) = mpsc::channel();
-        let delivery = Delivery::new(move |ended| drop(told.send(ended)));
+        let delivery = Delivery::new(move |ended| {
+            let _ = told.send(ended);
+        });
         connection.carry(delivery.clone());
         let first = Progress { pieces: 1, text: 3, bytes: 9 };
         delivery.hand(first, false);
@@ -227,7 +229,9 @@ mod tests {
         let connection = Arc::new(Connection::default());
         let socket = Written::new((), connection.clone());
         let (told, hear) = mpsc::channel();
-        let delivery = Delivery::new(move |ended| drop(told.send(ended)));
+        let delivery = Delivery::new(move |ended| {
+            let _ = told.send(ended);
+        });
         connection.carry(delivery.clone());
         let first = Progress { pieces: 1, text: 3, bytes: 9 };
         delivery.hand(first, false);

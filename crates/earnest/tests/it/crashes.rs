@@ -82,7 +82,7 @@ struct Held {
 type Hands = Arc<Mutex<HashMap<String, Held>>>;
 
 async fn ask(client: &reqwest::Client, url: &str, key: &str, number: u64, hands: &Hands) -> Option<u16> {
-    let stream = number % 3 == 0;
+    let stream = number.is_multiple_of(3);
     let body = json!({"model": "echo", "stream": stream, "max_tokens": 16, "messages": [{"role": "user", "content": "w"}]});
     let answer =
         client.post(format!("{url}/chat/completions")).bearer_auth(key).json(&body).send().await.ok()?;
