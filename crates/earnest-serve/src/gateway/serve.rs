@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use base64::Engine;
 use bytes::Bytes;
+use earnest_chain::voucher::SignedReceipt;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 
@@ -28,6 +29,8 @@ use crate::provider::hello::Realm;
 
 /// Bytes of a request's body at most.
 pub const BODY: usize = 16 << 20;
+/// Bytes of a body that is too long, and read to its end so that the client hears of it.
+const OVERLONG: usize = 256 << 20;
 /// Bytes of a JSON answer at most.
 const ANSWER: usize = 64 << 20;
 /// How long a body may take to come.
@@ -172,7 +175,7 @@ pub async fn answer(
     let idempotency = header_text(&headers, "idempotency-key").map(str::to_owned);
     let key_id = key.row.read().expect("no panic holds it").id.clone();
     let turn = match idempotency {
-        Some(idempotency) => match gateway.clone().again(key_id, idempotency, sha).await? {
+        Some(idempotency) => match gateway.clone().again(key_id, key.line.id, idempotency, sha).await? {
             Again::Known(response) => return Ok(response),
             Again::Turn(turn) => Some(turn),
         },
@@ -213,17 +216,29 @@ pub async fn answer(
     Ok(response)
 }
 
-async fn read_body(length: Option<usize>, body: AxumBody) -> Result<Bytes, Refusal> {
-    if length.is_some_and(|length| length > BODY) {
+async fn read_body(length: Option<usize>, mut body: AxumBody) -> Result<Bytes, Refusal> {
+    let reading = async {
+        let mut bytes = bytes::BytesMut::with_capacity(length.unwrap_or(0).min(64 << 10));
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(Refusal::Bad("the body broke off".into(), None)) };
+            let Ok(data) = frame.into_data() else { continue };
+            length += data.len();
+            if length <= BODY {
+                bytes.extend_from_slice(&data);
+            } else if length <= OVERLONG {
+                // Read on, and forget: a client that is still sending would not hear the answer.
+                bytes = bytes::BytesMut::new();
+            } else {
+                return Err(Refusal::TooLarge(BODY));
+            }
+        }
+        if length > BODY { Err(Refusal::TooLarge(BODY)) } else { Ok(bytes.freeze()) }
+    };
+    if length.is_some_and(|length| length > OVERLONG) {
         return Err(Refusal::TooLarge(BODY));
     }
-    let limited = http_body_util::Limited::new(body, BODY);
-    match tokio::time::timeout(BODY_TIME, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::TooLarge(BODY)),
-        Ok(Err(_)) => Err(Refusal::Bad("the body broke off".into(), None)),
-        Err(_) => Err(Refusal::TooSlow),
-    }
+    tokio::time::timeout(BODY_TIME, reading).await.unwrap_or(Err(Refusal::TooSlow))
 }
 
 /// A body of a few lines.
@@ -309,6 +324,12 @@ fn content_type(headers: &HeaderMap) -> &str {
     header_text(headers, "content-type").unwrap_or_default()
 }
 
+/// A receipt as a header has it.
+fn encoded(receipt: &SignedReceipt) -> String {
+    let json = serde_json::to_vec(receipt).expect("a receipt is JSON");
+    base64::engine::general_purpose::STANDARD.encode(json)
+}
+
 fn text(text: String) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
@@ -345,7 +366,16 @@ async fn refused_upstream(
             None,
         ));
     }
-    let mut response = Response::new(AxumBody::from(bytes));
+    // Its message is its own; the shape is OpenAI's, whatever it left out.
+    let said = &value["error"];
+    let text = |name: &str| said[name].as_str().map(str::to_owned);
+    let error = serde_json::json!({"error": {
+        "message": text("message").unwrap_or_else(|| "the provider refused the request and did not say why".into()),
+        "type": text("type").unwrap_or_else(|| "invalid_request_error".into()),
+        "param": text("param"),
+        "code": text("code"),
+    }});
+    let mut response = Response::new(AxumBody::from(error.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
@@ -397,8 +427,7 @@ async fn whole(
     served.praise();
     let sha = B256::from_slice(&Sha256::digest(&bytes));
     let charge = job.charge(&served, usage, true, Some(sha), true);
-    let receipt = serde_json::to_vec(&charge.receipt).expect("a receipt is JSON");
-    let receipt = base64::engine::general_purpose::STANDARD.encode(receipt);
+    let receipt = encoded(&charge.receipt);
     let shown = decimal(job.key.line.coin, charge.charge);
     let lease = job.lease;
     let delivery = match job.turn.as_ref().map(|turn| turn.idempotency().to_owned()) {
@@ -462,7 +491,13 @@ impl Drop for Turn {
 }
 
 impl Gateway {
-    async fn again(self: Arc<Self>, key: String, idempotency: String, asked: B256) -> Result<Again, Refusal> {
+    async fn again(
+        self: Arc<Self>,
+        key: String,
+        channel: B256,
+        idempotency: String,
+        asked: B256,
+    ) -> Result<Again, Refusal> {
         if idempotency.is_empty() || idempotency.len() > 255 {
             return Err(Refusal::Bad("an Idempotency-Key has 1 to 255 characters".into(), None));
         }
@@ -475,9 +510,13 @@ impl Gateway {
         let flush = self.journal.write(Entry::Flush);
         durable(&self, Some(flush)).await?;
         let gateway = self;
-        let found = tokio::task::spawn_blocking(move || gateway.journal.answer(&name.0, &name.1)).await;
-        let found = found.map_err(|error| Refusal::Internal(error.to_string()))?;
-        let Some(kept) = found.map_err(|error| Refusal::Internal(error.to_string()))? else {
+        let found = tokio::task::spawn_blocking(move || {
+            let Some(kept) = gateway.journal.answer(&name.0, &name.1)? else { return Ok(None) };
+            let receipt = gateway.journal.receipt(&kept.id, channel)?;
+            anyhow::Ok(Some((kept, receipt)))
+        });
+        let found = found.await.map_err(|error| Refusal::Internal(error.to_string()))?;
+        let Some((kept, receipt)) = found.map_err(|error| Refusal::Internal(error.to_string()))? else {
             return Ok(Again::Turn(turn));
         };
         if kept.asked != asked {
@@ -494,6 +533,9 @@ impl Gateway {
         headers.insert(header::CONTENT_TYPE, text(kept.content_type));
         headers.insert("x-request-id", text(kept.id));
         headers.insert("x-earnest-replayed", HeaderValue::from_static("true"));
+        if let Some(receipt) = receipt {
+            headers.insert("x-earnest-receipt", text(encoded(&receipt)));
+        }
         Ok(Again::Known(response))
     }
 }
