@@ -66,10 +66,10 @@ pub struct Serve {
     pace: Pace,
 }
 
-/// The issuer's own machines.
+/// A server with models.
 #[derive(Args, Clone)]
 pub struct Models {
-    /// Base URL of an OpenAI-compatible server of the issuer's own, such as http://localhost:11434/v1.
+    /// Base URL of an OpenAI-compatible server of one's own, such as http://localhost:11434/v1.
     #[arg(long, value_name = "URL")]
     pub upstream: Option<String>,
     /// Variable of the environment with the upstream's API key.

@@ -13,6 +13,7 @@ mod output;
 mod permit;
 mod plan_file;
 mod position;
+mod provider;
 mod receipt;
 mod sending;
 mod session;
@@ -54,6 +55,7 @@ enum Command {
     Faucet(status::Faucet),
     Up(up::Up),
     Gateway(gateway::Serve),
+    Provider(provider::Provider),
     #[command(subcommand)]
     Key(key::KeyCommand),
     #[command(subcommand)]
@@ -77,6 +79,7 @@ fn main() -> std::process::ExitCode {
         Command::Faucet(faucet) => faucet.run(),
         Command::Up(up) => up.run(),
         Command::Gateway(gateway) => gateway.run(),
+        Command::Provider(provider) => provider.run(),
         Command::Key(key) => key.run(),
         Command::Receipt(receipt) => receipt.run(),
     };

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use earnest_chain::chain::Receipt;
 use earnest_core::bid::BidId;
-use earnest_core::money::{Cash, Price};
+use earnest_core::money::{Bps, Cash, Price};
 use serde::Serialize;
 
 /// Thousands set apart by commas, decimals left alone.
@@ -56,6 +56,16 @@ pub fn price(text: &str) -> Result<Price, String> {
     let amount = amount.ok_or("a price such as \"0.75 cash per credit\" is expected")?;
     Price::parse(amount)
         .ok_or_else(|| format!("{amount:?} is not a plain decimal with at most twelve places"))
+}
+
+/// `7.5%`
+pub fn percent(text: &str) -> Result<Bps, String> {
+    let expected = "a part such as \"80%\" or \"7.5%\" is expected, to two places and at most 100%";
+    let number = text.strip_suffix('%').map(str::trim_end).and_then(Cash::parse).ok_or(expected)?;
+    // Cash has six decimals, so a hundredth of a percent is ten thousand of its units.
+    let fits = number.units().is_multiple_of(10_000);
+    let bps = u16::try_from(number.units() / 10_000).ok().filter(|_| fits);
+    bps.and_then(Bps::new).ok_or_else(|| expected.into())
 }
 
 /// `3 days`, `2 hours`, `90 seconds`

@@ -153,12 +153,14 @@ pub fn open_node(folder: &Path, plan: &Plan) -> Result<Node, OpenError> {
 impl Who {
     /// The key, on this chain.
     pub fn key(&self, chain: &Chain) -> Result<Key> {
+        self.key_for(chain.id())
+    }
+
+    /// The key, on the chain with this id.
+    pub fn key_for(&self, chain_id: u64) -> Result<Key> {
         if let Some(name) = &self.dev {
-            if chain.id() != DEV_CHAIN_ID {
-                bail!(
-                    "--as {name} is a key that anyone can make; chain {} is not a development chain",
-                    chain.id()
-                );
+            if chain_id != DEV_CHAIN_ID {
+                bail!("--as {name} is a key that anyone can make; chain {chain_id} is not a development chain");
             }
             return Ok(dev_key(name));
         }

@@ -291,7 +291,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         router = router.route(&format!("/v1{}", endpoint.path()), post(handler));
     }
     let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
-    let doors = Doors::new(realm, gateway.settings.providers.clone(), gateway.roster.clone());
+    let Settings { providers, share_bps, .. } = &gateway.settings;
+    let doors = Doors::new(realm, providers.clone(), *share_bps, gateway.roster.clone());
     router
         .route("/v1/models", get(pages::models))
         .route("/v1/models/{*id}", get(pages::model))

@@ -149,6 +149,46 @@ async fn words(mut response: reqwest::Response) -> Result<Vec<u8>, DialError> {
     Ok(words)
 }
 
+/// For which chain and contract a gateway has its providers sign.
+pub async fn realm(gateway: &Url) -> Result<Realm, DialError> {
+    let asked = challenge(&client(STEP)?, &base(gateway, "URL of a gateway")?).await?;
+    Ok(asked.realm)
+}
+
+/// Names of the models that a gateway sells.
+pub async fn models_sold(gateway: &Url) -> Result<Vec<String>, DialError> {
+    #[derive(Deserialize)]
+    struct Terms {
+        price_list: List,
+    }
+    #[derive(Deserialize)]
+    struct List {
+        models: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        model: String,
+    }
+    let url = format!("{}/earnest/terms", base(gateway, "URL of a gateway")?);
+    let answer = client(STEP)?.get(url).send().await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refused(answer).await);
+    }
+    let terms: Terms = serde_json::from_slice(&words(answer).await?)
+        .map_err(|error| DialError::Unreachable(format!("its terms cannot be read: {error}")))?;
+    Ok(terms.price_list.models.into_iter().map(|entry| entry.model).collect())
+}
+
+async fn challenge(client: &Client, gateway: &str) -> Result<Challenge, DialError> {
+    let answer = client.get(format!("{gateway}{CHALLENGE}")).send().await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refused(answer).await);
+    }
+    serde_json::from_slice(&words(answer).await?).map_err(|error| {
+        DialError::Unreachable(format!("its challenge cannot be read, so it is no gateway: {error}"))
+    })
+}
+
 /// Names of the models that an upstream says it has.
 pub async fn upstream_models(upstream: &Url, key: Option<&str>) -> Result<Vec<String>, DialError> {
     #[derive(Deserialize)]
@@ -257,13 +297,7 @@ impl Provider {
         offer: &Offer,
     ) -> Result<(Upgraded, Realm), DialError> {
         let dialled = timeout(2 * STEP, async {
-            let answer = client.get(format!("{gateway}{CHALLENGE}")).send().await?;
-            if answer.status() != StatusCode::OK {
-                return Err(refused(answer).await);
-            }
-            let challenge: Challenge = serde_json::from_slice(&words(answer).await?).map_err(|error| {
-                DialError::Unreachable(format!("its challenge cannot be read, so it is no gateway: {error}"))
-            })?;
+            let challenge = challenge(client, gateway).await?;
             let hello = Hello::sign(&self.key, &challenge, offer.clone());
             let ask = client.get(format!("{gateway}{DOOR}")).headers(hello.headers());
             let ask = ask.header(header::CONNECTION, "upgrade").header(header::UPGRADE, PROTOCOL);

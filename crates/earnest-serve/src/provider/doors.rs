@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use earnest_core::money::Bps;
 use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -38,6 +39,7 @@ pub enum Admission {
 pub struct Doors {
     realm: Realm,
     admission: Admission,
+    most_ask: u16,
     roster: Arc<Roster>,
     nonces: Nonces,
     numbers: AtomicU64,
@@ -45,11 +47,12 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// For those who sign for this realm; who is let in stands in the roster.
-    pub fn new(realm: Realm, admission: Admission, roster: Arc<Roster>) -> Arc<Self> {
+    /// For those who sign for this realm and ask at most so many basis points of the charge; who is let in stands in the
+    /// roster.
+    pub fn new(realm: Realm, admission: Admission, most_ask: u16, roster: Arc<Roster>) -> Arc<Self> {
         let waiting = Arc::new(Semaphore::new(MOST_AT_THE_DOOR));
         let (nonces, numbers) = (Nonces::default(), AtomicU64::new(1));
-        Arc::new(Doors { realm, admission, roster, nonces, numbers, waiting })
+        Arc::new(Doors { realm, admission, most_ask, roster, nonces, numbers, waiting })
     }
 
     fn hello(&self, headers: &HeaderMap) -> Result<Hello, Refusal> {
@@ -62,6 +65,10 @@ impl Doors {
             && !listed.contains(&hello.provider)
         {
             return Err(Refusal::NotListed(hello.provider));
+        }
+        // It would be there, and never be asked.
+        if hello.offer.ask > self.most_ask {
+            return Err(Refusal::Dear(hello.offer.ask, self.most_ask));
         }
         self.nonces.spend(hello.nonce())?;
         Ok(hello)
@@ -95,6 +102,7 @@ impl Doors {
 enum Refusal {
     Hello(HelloError),
     NotListed(Address),
+    Dear(u16, u16),
     NoUpgrade,
     Full,
 }
@@ -127,6 +135,13 @@ impl IntoResponse for Refusal {
                     "{provider} is not among this gateway's providers\n  hint: ask the issuer to list it"
                 ),
             ),
+            Refusal::Dear(ask, most) => {
+                let [ask, most] = [ask, most].map(|bps| Bps::new(bps).unwrap_or(Bps::ONE));
+                let message = format!(
+                    "it asks {ask} of the charge, and {most} is most here\n  hint: --ask names another part"
+                );
+                (StatusCode::UNPROCESSABLE_ENTITY, "asks_too_much", message)
+            }
             Refusal::NoUpgrade => (
                 StatusCode::UPGRADE_REQUIRED,
                 "no_upgrade",

@@ -51,7 +51,7 @@ impl Gate {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("it");
         let roster = Arc::new(Roster::default());
-        let app = accept(Doors::new(REALM, admission, roster.clone()));
+        let app = accept(Doors::new(REALM, admission, 9_000, roster.clone()));
         let guard = Guard::new(address.port(), names);
         let serving =
             tokio::spawn(serve_within(Limits::default(), listener, app, guard, std::future::pending()));

@@ -129,6 +129,9 @@ async fn a_hello_is_taken_once_from_those_who_are_listed() {
     let passed_on = Offer { gateway: "evil.example".into(), ..offer(&gate, 1) };
     let headers = Hello::sign(&key, &challenge(&gate).await, passed_on).headers();
     said((421, "other_gateway"), dial(&gate, &headers, UPGRADE).await.0);
+    let dear = Offer { ask: 9_001, ..offer(&gate, 1) };
+    let headers = Hello::sign(&key, &challenge(&gate).await, dear).headers();
+    said((422, "asks_too_much"), dial(&gate, &headers, UPGRADE).await.0);
     // Nonces of nobody's, of another gateway's, and used ones.
     let made_up = Challenge { nonce: B256::repeat_byte(1), realm: REALM };
     said(

@@ -9,6 +9,7 @@ mod demo;
 mod mistakes;
 mod openai;
 mod portal;
+mod provider;
 mod tour;
 mod up;
 

@@ -1,0 +1,248 @@
+//! `earnest provider`: serves models for a gateway from a machine that only dials out, and shows what it served.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use earnest_core::money::Bps;
+use earnest_serve::echo::Echo;
+use earnest_serve::provider::dial::{self, Model, News};
+use earnest_serve::provider::hello::is_model_name;
+use earnest_serve::provider::served::{self, Day};
+use earnest_serve::server::{self, Limits};
+use reqwest::Url;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::gateway::Models;
+use crate::output::{grouped, percent, seconds};
+use crate::session::Who;
+use crate::up::told_to_stop;
+
+/// Serve models for a gateway and be paid for it. It dials out, so it works behind NAT.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Provider {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The same as no subcommand: serve until told to stop.
+    Run(Box<Run>),
+    /// What was served, by day and model.
+    Earnings(Earnings),
+}
+
+#[derive(Args)]
+struct Run {
+    /// The gateway, such as https://gateway.example.
+    #[arg(long, env = "EARNEST_GATEWAY", value_name = "URL")]
+    gateway: Option<Url>,
+    #[command(flatten)]
+    models: Models,
+    /// The part of the listed charge that is asked for.
+    #[arg(long, value_parser = percent, default_value = "80%")]
+    ask: Bps,
+    /// Requests at once.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    concurrency: u16,
+    /// How long the upstream may be silent.
+    #[arg(long, value_parser = seconds, default_value = "5 minutes")]
+    patience: u64,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    folder: Folder,
+}
+
+#[derive(Args)]
+struct Folder {
+    /// Where it is written down what was served.
+    #[arg(long, default_value = ".earnest-provider", value_name = "FOLDER")]
+    log: PathBuf,
+}
+
+#[derive(Args)]
+struct Earnings {
+    #[command(flatten)]
+    folder: Folder,
+    /// As JSON on stdout.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Provider {
+    /// Serves, or shows what was served.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            None => self.run.run(),
+            Some(Command::Run(run)) => run.run(),
+            Some(Command::Earnings(earnings)) => earnings.run(),
+        }
+    }
+}
+
+impl Run {
+    fn run(self) -> Result<()> {
+        let gateway =
+            self.gateway.clone().context("no gateway\n  hint: --gateway https://gateway.example")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.serve(gateway))
+    }
+
+    async fn serve(self, gateway: Url) -> Result<()> {
+        let realm = dial::realm(&gateway).await.with_context(|| format!("{gateway}"))?;
+        let key = self.who.key_for(realm.chain_id)?;
+        // A gateway that does not say what it sells is asked for nothing.
+        let sold = dial::models_sold(&gateway).await.ok();
+        let (upstream, models) = match &self.models.upstream {
+            Some(upstream) => {
+                let upstream: Url = upstream.parse().with_context(|| format!("{upstream:?} is not a URL"))?;
+                let models = self.offered(&upstream, sold.as_deref()).await?;
+                (upstream, models)
+            }
+            None => self.echo(sold.as_deref()).await?,
+        };
+        let unsold = |model: &&Model| sold.as_ref().is_some_and(|sold| !sold.contains(&model.name));
+        for Model { name, .. } in models.iter().filter(unsold) {
+            eprintln!("warning: the gateway does not sell {name}, so nobody will ask for it");
+        }
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        println!("provider {}", key.address());
+        eprintln!("offers {} at {} of the listed charge; Ctrl-C stops", names.join(", "), self.ask);
+        let provider = dial::Provider {
+            upstream_key: self.models.key()?,
+            ask: self.ask.get(),
+            concurrency: self.concurrency,
+            folder: self.folder.log,
+            patience: Duration::from_secs(self.patience.max(1)),
+            gateway: gateway.clone(),
+            key,
+            upstream,
+            models,
+        };
+        let tell = |news| match news {
+            News::Linked(realm) => eprintln!("linked to {gateway} (chain id {})", realm.chain_id),
+            News::Lost(why, again) => eprintln!("{why}; dials again in {:.1} s", again.as_secs_f64()),
+        };
+        provider.run(told_to_stop(), tell).await?;
+        eprintln!("stopped");
+        Ok(())
+    }
+
+    /// The models that were named; without a name, those that the upstream has and the gateway sells.
+    async fn offered(&self, upstream: &Url, sold: Option<&[String]>) -> Result<Vec<Model>> {
+        if !self.models.models.is_empty() {
+            return Ok(named(&self.models.models));
+        }
+        let has = dial::upstream_models(upstream, self.models.key()?.as_deref()).await?;
+        let fits = |name: &&String| is_model_name(name) && sold.is_none_or(|sold| sold.contains(name));
+        let names: BTreeSet<&String> = has.iter().filter(fits).collect();
+        if names.is_empty() {
+            bail!(
+                "nothing to offer: the upstream has {}, the gateway sells {}\n  hint: --model NAME=UPSTREAM",
+                list(&has),
+                sold.map_or("what it does not say".into(), list)
+            );
+        }
+        Ok(names.into_iter().map(|name| Model { name: name.clone(), upstream: name.clone() }).collect())
+    }
+
+    /// The built-in echo on a port of its own, for whatever was named or is sold.
+    async fn echo(&self, sold: Option<&[String]>) -> Result<(Url, Vec<Model>)> {
+        eprintln!("no --upstream: a built-in echo answers, which is no model");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("http://{}/v1", listener.local_addr()?).parse()?;
+        let echo = Echo::default();
+        let names = match (&self.models.models[..], sold) {
+            ([], Some(sold)) => sold.to_vec(),
+            ([], None) => echo.models.clone(),
+            (named, _) => named.to_vec(),
+        };
+        let mut models = named(&names);
+        for model in &mut models {
+            model.upstream.clone_from(&echo.models[0]);
+        }
+        let (limits, forever) = (Limits::for_gateway(), std::future::pending());
+        tokio::spawn(server::serve_unguarded(limits, listener, echo.router(), forever));
+        Ok((url, models))
+    }
+}
+
+/// `NAME` or `NAME=UPSTREAM`
+fn named(names: &[String]) -> Vec<Model> {
+    let each = |text: &String| {
+        let (name, upstream) = text.split_once('=').unwrap_or((text, text));
+        Model { name: name.into(), upstream: upstream.into() }
+    };
+    names.iter().map(each).collect()
+}
+
+fn list(names: &[String]) -> String {
+    let shown: Vec<&str> = names.iter().take(8).map(String::as_str).collect();
+    match names.len() {
+        0 => "nothing".into(),
+        more @ 9.. => format!("{} and {} more", shown.join(", "), more - 8),
+        _ => shown.join(", "),
+    }
+}
+
+/// What `earnings --json` prints.
+#[derive(Serialize)]
+struct Shown<'d> {
+    days: &'d [Day],
+    requests: u64,
+    answered: u64,
+    prompt: u64,
+    cached: u64,
+    completion: u64,
+}
+
+impl Earnings {
+    fn run(self) -> Result<()> {
+        let days = served::days(&self.folder.log).with_context(|| {
+            format!(
+                "nothing was served from {}\n  hint: --log names another folder",
+                self.folder.log.display()
+            )
+        })?;
+        let sum = |of: fn(&Day) -> u64| days.iter().map(of).sum::<u64>();
+        let shown = Shown {
+            days: &days,
+            requests: sum(|day| day.requests),
+            answered: sum(|day| day.answered),
+            prompt: sum(|day| day.prompt),
+            cached: sum(|day| day.cached),
+            completion: sum(|day| day.completion),
+        };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&shown)?);
+            return Ok(());
+        }
+        let width = days.iter().map(|day| day.model.len()).max().unwrap_or(0).max(5);
+        let line = |day: &str, model: &str, numbers: [String; 5]| {
+            let [requests, answered, prompt, cached, completion] = numbers;
+            println!(
+                "{day:<10}  {model:<width$}  {requests:>10}  {answered:>10}  {prompt:>15}  {cached:>15}  {completion:>15}"
+            );
+        };
+        line("day", "model", ["requests", "answered", "read", "of it cached", "written"].map(String::from));
+        let number = |number: u64| grouped(&number.to_string());
+        for Day { day, model, requests, answered, prompt, cached, completion, .. } in &days {
+            line(day, model, [*requests, *answered, *prompt, *cached, *completion].map(number));
+        }
+        let Shown { requests, answered, prompt, cached, completion, .. } = shown;
+        line("", "all", [requests, answered, prompt, cached, completion].map(number));
+        eprintln!(
+            "read and written are model tokens as the upstream counted them; pay is in the gateway's statements"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! `earnest provider`: it dials in from the command line, answers, stops when told to, and knows what it served.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use earnest_chain::embedded::DEV_CHAIN_ID;
+use earnest_serve::provider::doors::{Admission, Doors, accept};
+use earnest_serve::provider::hello::Realm;
+use earnest_serve::provider::roster::Roster;
+use serde_json::{Value, json};
+
+use crate::{folder, refused, said};
+
+/// A door without a gateway behind it.
+async fn door(chain_id: u64) -> (String, Arc<Roster>) {
+    let roster = Arc::new(Roster::default());
+    let realm = Realm { chain_id, revenue: Address::repeat_byte(9) };
+    let app = accept(Doors::new(realm, Admission::Anyone, 8_000, roster.clone()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("it"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, roster)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_answers_stops_and_knows_what_it_served() {
+    let (url, roster) = door(DEV_CHAIN_ID).await;
+    let folder = folder("provider");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_earnest"))
+        .args(["provider", "--gateway", &url, "--as", "alice", "--model", "small", "--ask", "79.5%"])
+        .current_dir(&folder)
+        .env_remove("EARNEST_KEY_FILE")
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(folder.join("provider.err")).expect("a file"))
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let line = lines.next().expect("a line").expect("text");
+    let linked = async {
+        while roster.links().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        roster.links().remove(0)
+    };
+    let link = tokio::time::timeout(Duration::from_secs(20), linked).await.expect("it dials in");
+    assert_eq!(line, format!("provider {}", link.provider));
+    assert_eq!((link.offer.models.as_slice(), link.offer.ask), (&["small".to_string()][..], 7_950));
+    let body = json!({"model": "small", "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    for id in ["one", "two"] {
+        let request = Request::post("/v1/chat/completions").header("x-request-id", id);
+        let answer =
+            link.send(request.body(body.clone().into()).expect("a request")).await.expect("an answer");
+        let answer = to_bytes(Body::new(answer.into_body()), 1 << 20).await.expect("a body");
+        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        assert_eq!(answer["choices"][0]["message"]["content"], "echo: hi");
+    }
+    let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
+    assert!(stopped.success());
+    let ended = tokio::task::spawn_blocking(move || child.wait()).await.expect("no panic").expect("it ends");
+    let errors = std::fs::read_to_string(folder.join("provider.err")).expect("a file");
+    assert!(ended.success() && errors.contains("no model") && errors.ends_with("stopped\n"), "{errors}");
+
+    let earnings: Value =
+        serde_json::from_str(&said(&folder, &["provider", "earnings", "--json"])).expect("JSON");
+    assert_eq!((&earnings["requests"], &earnings["answered"]), (&json!(2), &json!(2)));
+    // hi | echo : hi
+    assert_eq!((&earnings["prompt"], &earnings["completion"]), (&json!(2), &json!(6)));
+    assert_eq!(
+        (&earnings["days"][0]["model"], earnings["days"].as_array().map(Vec::len)),
+        (&json!("small"), Some(1))
+    );
+    let table = said(&folder, &["provider", "earnings"]);
+    assert!(table.lines().count() == 3 && table.contains("small"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_cannot_be_paid_is_told_so_at_once() {
+    let folder = folder("provider-mistakes");
+    let (url, _roster) = door(DEV_CHAIN_ID).await;
+    let (other, _roster) = door(1).await;
+    let nobody = ["--gateway", "http://127.0.0.1:9"];
+    let cases: [(&[&str], &str); 7] = [
+        (&[], "--gateway https://gateway.example"),
+        (&nobody, "no connection to the gateway"),
+        (&["run", "--gateway", &url], "--key-file FILE"),
+        (&["--gateway", &other, "--as", "alice"], "chain 1 is not a development chain"),
+        (
+            &["--gateway", &url, "--as", "alice", "--ask", "81%"],
+            "it asks 81% of the charge, and 80% is most here",
+        ),
+        (&["--gateway", &url, "--as", "alice", "--model", "a b"], "\"a b\" is no name of a model"),
+        (
+            &["--gateway", &url, "--as", "alice", "--upstream", "http://127.0.0.1:9/v1"],
+            "does not list its models",
+        ),
+    ];
+    for (args, expected) in cases {
+        let args = [&["provider"], args].concat();
+        let inside = folder.clone();
+        let words = args.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let told = tokio::task::spawn_blocking(move || {
+            refused(&inside, &words.iter().map(String::as_str).collect::<Vec<_>>())
+        });
+        let told = told.await.expect("it is refused");
+        assert!(told.contains(expected), "{args:?}: {told}");
+    }
+    assert!(refused(&folder, &["provider", "earnings", "--log", "elsewhere"]).contains("hint: --log"));
+}
