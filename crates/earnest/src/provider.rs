@@ -5,10 +5,15 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use alloy_primitives::Address;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use earnest_chain::bindings::Revenue;
 use earnest_core::money::Bps;
 use earnest_serve::echo::Echo;
+use earnest_serve::gateway::amount;
+use earnest_serve::gateway::journal::Coin;
+use earnest_serve::gateway::till::Document;
 use earnest_serve::provider::dial::{self, Model, News};
 use earnest_serve::provider::hello::is_model_name;
 use earnest_serve::provider::served::{self, Day};
@@ -19,7 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::gateway::Models;
 use crate::output::{grouped, percent, seconds};
-use crate::session::Who;
+use crate::session::{Where, Who};
 use crate::up::told_to_stop;
 
 /// Serve models for a gateway and be paid for it. It dials out, so it works behind NAT.
@@ -38,6 +43,22 @@ enum Command {
     Run(Box<Run>),
     /// What was served, by day and model.
     Earnings(Earnings),
+    /// Take on the chain what the gateway's last statements say was earned. Anyone may, for anyone.
+    Claim(Claim),
+}
+
+#[derive(Args)]
+struct Claim {
+    /// The gateway, which publishes the statements.
+    #[arg(long, env = "EARNEST_GATEWAY", value_name = "URL")]
+    gateway: Url,
+    /// Whose pay; without it, the key's own.
+    #[arg(long, value_name = "ADDRESS")]
+    provider: Option<Address>,
+    #[command(flatten)]
+    at: Where,
+    #[command(flatten)]
+    who: Who,
 }
 
 #[derive(Args)]
@@ -85,7 +106,52 @@ impl Provider {
             None => self.run.run(),
             Some(Command::Run(run)) => run.run(),
             Some(Command::Earnings(earnings)) => earnings.run(),
+            Some(Command::Claim(claim)) => claim.run(),
         }
+    }
+}
+
+impl Claim {
+    fn run(self) -> Result<()> {
+        let mut session = self.at.open()?;
+        let key = self.who.key(&session.chain)?;
+        let provider = self.provider.unwrap_or(key.address());
+        let at = session.record.contracts.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        for (coin, token) in [(Coin::Credits, at.credit), (Coin::Cash, at.cash)] {
+            let said = session.chain.call(at.revenue, &Revenue::statementCall { coin: token })?;
+            if said.number == 0 {
+                continue;
+            }
+            let path = format!("/earnest/statements/{}/{}", coin.word(), said.number);
+            let url = self.gateway.join(&path)?;
+            let text = runtime.block_on(async {
+                let answer = reqwest::get(url.clone()).await?.error_for_status()?;
+                answer.text().await
+            });
+            let text = text.with_context(|| format!("the statement at {url}"))?;
+            let document: Document = serde_json::from_str(&text).context("the statement cannot be read")?;
+            // What a gateway says is held against what it published.
+            if document.tree().root() != said.root {
+                bail!("the gateway's statement {} is not the one on the chain", said.number);
+            }
+            let Some(earned) = document.providers.iter().find(|earned| earned.provider == provider) else {
+                continue;
+            };
+            let paid = session.chain.call(at.revenue, &Revenue::paidToCall { coin: token, provider })?;
+            if earned.cumulative <= paid {
+                continue;
+            }
+            let call = Revenue::claimPayCall {
+                coin: token,
+                provider,
+                cumulative: earned.cumulative,
+                proof: document.tree().proof(earned.leaf()).context("the leaf is in the tree")?,
+            };
+            session.chain.send(&key, at.revenue, &call)?;
+            println!("{} paid to {provider}", amount(coin, earned.cumulative - paid));
+        }
+        Ok(())
     }
 }
 

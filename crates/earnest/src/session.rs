@@ -160,7 +160,9 @@ impl Who {
     pub fn key_for(&self, chain_id: u64) -> Result<Key> {
         if let Some(name) = &self.dev {
             if chain_id != DEV_CHAIN_ID {
-                bail!("--as {name} is a key that anyone can make; chain {chain_id} is not a development chain");
+                bail!(
+                    "--as {name} is a key that anyone can make; chain {chain_id} is not a development chain"
+                );
             }
             return Ok(dev_key(name));
         }
