@@ -158,8 +158,12 @@ pub struct Gateway {
     pub(crate) claim_now: tokio::sync::Notify,
     /// The chain, where there is one.
     till: Option<till::Till>,
+    /// Looks at single channels at once: strangers can ask for them.
+    looks: tokio::sync::Semaphore,
 }
 
+/// Looks at once.
+const LOOKS: usize = 8;
 /// How often marks of streams are written.
 const MARKS: Duration = Duration::from_millis(200);
 
@@ -223,6 +227,7 @@ impl Gateway {
             unclaimed: AtomicU64::new(0),
             claim_now: tokio::sync::Notify::new(),
             till,
+            looks: tokio::sync::Semaphore::new(LOOKS),
             settings,
             place,
         }))

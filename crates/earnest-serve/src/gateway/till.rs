@@ -389,6 +389,9 @@ impl Gateway {
         if self.till().is_none() {
             return Ok(());
         }
+        let Ok(_turn) = self.looks.try_acquire() else {
+            return Err(Refusal::Busy("too many ask about their channels at once".into(), 1));
+        };
         let (gateway, line) = (self.clone(), line.clone());
         let looked = tokio::task::spawn_blocking(move || gateway.refresh(std::slice::from_ref(&line))).await;
         let failed = |why: String| Refusal::NoProvider(format!("the chain cannot be asked: {why}"), 2);
