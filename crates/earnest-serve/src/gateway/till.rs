@@ -28,6 +28,8 @@ const ASKED: usize = 100;
 const ROWS: usize = 40;
 /// How often channels are looked at: well under the shortest delay of a withdrawal.
 const LOOK: Duration = Duration::from_secs(15);
+/// How long one waits for its turn to ask about a channel.
+const LOOK_TURN: Duration = Duration::from_secs(5);
 /// How long a withdrawal waits for requests in flight.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -389,7 +391,7 @@ impl Gateway {
         if self.till().is_none() {
             return Ok(());
         }
-        let Ok(_turn) = self.looks.try_acquire() else {
+        let Ok(Ok(_turn)) = tokio::time::timeout(LOOK_TURN, self.looks.acquire()).await else {
             return Err(Refusal::Busy("too many ask about their channels at once".into(), 1));
         };
         let (gateway, line) = (self.clone(), line.clone());
