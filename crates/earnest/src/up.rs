@@ -1,5 +1,6 @@
 //! `earnest up`: an offering to try out, in one process: a development chain, its JSON-RPC, and the portal.
 
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -264,7 +265,7 @@ impl Up {
             while gateway.roster.links().is_empty() && changes.changed().await.is_ok() {}
         })
         .await;
-        println!("api    {url}/v1");
+        say(&format!("api    {url}/v1"));
         let (place, dev, at) = (self.at.clone(), plan.clone(), url.clone());
         tokio::spawn(async move {
             let made = tokio::task::spawn_blocking(move || development_key(&place, &dev, &record, &at)).await;
@@ -378,6 +379,11 @@ impl Up {
     }
 }
 
+/// A line of data. Whoever has read what they wanted may have closed the pipe.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// A key for trying out, paid in play cash, made once. None where service is not sold for cash.
 fn development_key(place: &Where, plan: &Plan, record: &Record, url: &str) -> Result<Option<String>> {
     const NAME: &str = "development";
@@ -405,7 +411,7 @@ fn development_key(place: &Where, plan: &Plan, record: &Record, url: &str) -> Re
 fn show_key(url: &str, secret: &str, plan: &Plan) {
     let model = plan.price_list.iter().flat_map(|list| &list.models).find(|model| model.output.is_some());
     let model = model.map_or("example-small", |model| &model.name);
-    println!("key    {secret}");
+    say(&format!("key    {secret}"));
     eprintln!(
         "\n100 cash of play money are behind the key. Paste:\n\n\
          curl {url}/v1/chat/completions -H 'Authorization: Bearer {secret}' -H 'content-type: application/json' \\\n  \

@@ -44,7 +44,7 @@ impl Refusal {
         const BAD: &str = "invalid_request_error";
         match self {
             Refusal::Key(why) => (S::UNAUTHORIZED, BAD, None, Some("invalid_api_key"), why),
-            Refusal::Forbidden(why) => (S::FORBIDDEN, BAD, None, Some("not_allowed"), why),
+            Refusal::Forbidden(why) => (S::FORBIDDEN, "permission_error", None, Some("not_allowed"), why),
             Refusal::Bad(why, param) => (S::BAD_REQUEST, BAD, *param, None, why),
             Refusal::Missing(why, code) => (S::NOT_FOUND, BAD, None, Some(code), why),
             Refusal::Method => {

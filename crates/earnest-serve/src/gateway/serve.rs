@@ -58,10 +58,13 @@ impl Gateway {
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<ApiKey>, Refusal> {
         let secret = secret(headers)?;
         let shown: String = secret.chars().take(14).collect();
-        let unknown = || Refusal::Key(format!("incorrect API key provided: {shown}…"));
+        // Word for word as OpenAI says it: libraries look for it.
+        let unknown = || Refusal::Key(format!("Incorrect API key provided: {shown}…"));
         let key = self.books.key(hash_of(secret)).ok_or_else(unknown)?;
         if key.row.read().expect("no panic holds it").revoked {
-            return Err(Refusal::Key("this API key was revoked by its holder".into()));
+            return Err(Refusal::Key(format!(
+                "Incorrect API key provided: {shown}… was revoked by its holder"
+            )));
         }
         Ok(key)
     }
