@@ -44,7 +44,7 @@ enum Command {
     /// What was served, by day and model.
     Earnings(Earnings),
     /// Take on the chain what the gateway's last statements say was earned. Anyone may, for anyone.
-    Claim(Claim),
+    Claim(Box<Claim>),
 }
 
 #[derive(Args)]

@@ -335,6 +335,16 @@ impl Up {
             None => pages,
         };
 
+        // From here on it is told to stop, and not just killed.
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            told_to_stop().await;
+            let _ = stop.send(true);
+        });
+        let told = |mut stopped: watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        tokio::task::yield_now().await;
         println!("portal {url}");
         match (&node, &elsewhere) {
             (Some(node), _) => {
@@ -357,16 +367,11 @@ impl Up {
         }
 
         let guard = Guard::new(port, &self.hosts);
-        let (stop, stopped) = tokio::sync::watch::channel(false);
         let lab = match node.clone() {
             Some(node) => self.lab(folder, node, stopped.clone()).await?,
             None => None,
         };
-        let told = async move {
-            told_to_stop().await;
-            let _ = stop.send(true);
-        };
-        server::serve(listener, app, guard, told).await;
+        server::serve(listener, app, guard, told(stopped)).await;
         // Who is being answered has a while; then the gateway's journal is closed.
         if let Some(lab) = lab {
             lab.await??;
