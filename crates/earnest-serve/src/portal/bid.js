@@ -78,14 +78,14 @@ function preview(form) {
   clearTimeout(typing);
   typing = setTimeout(async () => {
     const ask = Object.fromEntries(["round", "cash", "limit", "schedule"].map((name) => [name, new FormData(form).get(name)]).filter(([, value]) => value !== null));
-    if (!ask.cash || ask.limit === "") return at("preview").replaceChildren();
+    if (!ask.cash || ask.limit === "") return at("preview")?.replaceChildren();
     try {
       const { words } = await tools.post("/preview/bid", ask);
       const list = document.createElement("ul");
       for (const text of words) list.append(Object.assign(document.createElement("li"), { textContent: text }));
-      at("preview").replaceChildren(list);
+      at("preview")?.replaceChildren(list);
     } catch (error) {
-      at("preview").replaceChildren(Object.assign(document.createElement("p"), { className: "problem", textContent: tools.words(error) }));
+      at("preview")?.replaceChildren(Object.assign(document.createElement("p"), { className: "problem", textContent: tools.words(error) }));
     }
   }, 250);
 }
