@@ -4,13 +4,13 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
-import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Multicall} from "@openzeppelin/contracts/utils/Multicall.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 import {ChannelConfig, IChannels, VoucherClaim} from "./interfaces/IChannels.sol";
 import {IDepositCollector} from "./interfaces/IDepositCollector.sol";
+import {Totals, totals} from "./units/Totals.sol";
 
 /// Of every coin it holds Σ (balance − claimed) + Σ (claimed − settled), at every step: CHAN-1. Nothing in its code
 /// depends on where it stands, so that the same bytes can be put at the scheme's address.
@@ -18,21 +18,14 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     /// One slot.
-    struct Channel {
-        uint128 balance;
-        uint128 totalClaimed;
-    }
-
-    /// One slot.
     struct Withdrawal {
         uint128 amount;
         uint40 initiatedAt;
     }
 
-    /// One slot.
-    struct Receiver {
-        uint128 totalClaimed;
-        uint128 totalSettled;
+    /// One slot, by way of a struct so that its place is worked out once.
+    struct Slot {
+        Totals totals;
     }
 
     bytes32 public constant CHANNEL_CONFIG_TYPEHASH = keccak256(
@@ -51,12 +44,12 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
     uint256 private constant LEAST_DELAY = 15 minutes;
     uint256 private constant MOST_DELAY = 30 days;
 
-    /// @inheritdoc IChannels
-    mapping(bytes32 channelId => Channel) public channels;
+    /// What is in it, and what of that was claimed.
+    mapping(bytes32 channelId => Slot) private _channels;
     /// @inheritdoc IChannels
     mapping(bytes32 channelId => Withdrawal) public pendingWithdrawals;
-    /// @inheritdoc IChannels
-    mapping(address receiver => mapping(address token => Receiver)) public receivers;
+    /// What was claimed, and what of that was settled.
+    mapping(address receiver => mapping(address token => Slot)) private _receivers;
     /// @inheritdoc IChannels
     mapping(bytes32 channelId => uint256) public refundNonce;
 
@@ -76,11 +69,13 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
         if (amount == 0) revert ZeroAmount();
         bytes32 id = getChannelId(config);
         // Effect: a collector that looks at it in between sees the deposit; one that fails takes it back.
-        Channel storage channel = channels[id];
-        uint128 balance = channel.balance + amount;
-        if (balance == amount && channel.totalClaimed == 0) emit ChannelCreated(id, config);
-        channel.balance = balance;
-        emit Deposited(id, msg.sender, amount, balance);
+        Slot storage channel = _channels[id];
+        uint256 claimed = channel.totals.part();
+        uint256 balance = channel.totals.whole() + amount;
+        if (balance > type(uint128).max) revert TooMuch(amount, type(uint128).max - (uint128(balance) - amount));
+        if (balance == amount) emit ChannelCreated(id, config);
+        channel.totals = totals(balance, claimed);
+        emit Deposited(id, msg.sender, amount, uint128(balance));
         // Interaction: with whatever the caller names, and with the coin.
         IERC20 token = IERC20(config.token);
         uint256 before = token.balanceOf(address(this));
@@ -93,14 +88,7 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
 
     /// @inheritdoc IChannels
     function claim(VoucherClaim[] calldata voucherClaims) external nonReentrant {
-        bytes32 domain = _domain();
-        if (voucherClaims.length == 0) revert NothingToClaim();
-        for (uint256 i = 0; i < voucherClaims.length; ++i) {
-            ChannelConfig calldata config = voucherClaims[i].voucher.channel;
-            bytes32 id = _channelId(domain, config);
-            _checkReceiver(id, config);
-            _claim(domain, id, voucherClaims[i]);
-        }
+        _claimAll(_frame(), voucherClaims, address(0));
     }
 
     /// @inheritdoc IChannels
@@ -108,35 +96,73 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
         external
         nonReentrant
     {
-        bytes32 domain = _domain();
         if (voucherClaims.length == 0) revert NothingToClaim();
+        bytes memory frame = _frame();
         address authorizer = voucherClaims[0].voucher.channel.receiverAuthorizer;
-        bytes32[] memory ids = _channelIds(domain, voucherClaims);
-        bytes32 digest = _claimBatchDigest(domain, ids, voucherClaims);
+        bytes32 digest = _claimBatchDigest(frame, voucherClaims);
         if (!SignatureChecker.isValidSignatureNowCalldata(authorizer, digest, authorizerSignature)) {
             revert BadSignature(authorizer);
         }
-        for (uint256 i = 0; i < voucherClaims.length; ++i) {
-            address of_ = voucherClaims[i].voucher.channel.receiverAuthorizer;
-            if (of_ != authorizer) revert OtherAuthorizer(ids[i], of_);
-            _claim(domain, ids[i], voucherClaims[i]);
+        _claimAll(frame, voucherClaims, authorizer);
+    }
+
+    /// `authorizer`: who signed for all rows; zero: nobody did, and the caller must be entitled to each.
+    function _claimAll(bytes memory frame, VoucherClaim[] calldata rows, address authorizer) private {
+        if (rows.length == 0) revert NothingToClaim();
+        // What rows of one receiver and coin, one after the other, have claimed is counted for it at once.
+        (address receiver, address token, uint256 claimed) = (address(0), address(0), 0);
+        for (uint256 i = 0; i < rows.length; ++i) {
+            VoucherClaim calldata row = rows[i];
+            ChannelConfig calldata config = row.voucher.channel;
+            bytes32 id = _channelId(frame, config);
+            (address signer, address to, address by, address coin) = _parties(config);
+            if (authorizer != address(0)) {
+                if (by != authorizer) revert OtherAuthorizer(id, by);
+            } else if (msg.sender != to && msg.sender != by) {
+                revert NotReceiver(id, msg.sender);
+            }
+            if (to != receiver || coin != token) {
+                _count(receiver, token, claimed);
+                (receiver, token, claimed) = (to, coin, 0);
+            }
+            // Unchecked: fewer than 2¹²⁸ rows of less than 2¹²⁸ each.
+            unchecked {
+                claimed += _claim(frame, id, row, signer);
+            }
+        }
+        _count(receiver, token, claimed);
+    }
+
+    /// Unchecked: that an address has more than 20 bytes gives the config the id of a channel in which nothing ever is.
+    function _parties(ChannelConfig calldata config)
+        private
+        pure
+        returns (address payerAuthorizer, address receiver, address receiverAuthorizer, address token)
+    {
+        assembly ("memory-safe") {
+            payerAuthorizer := calldataload(add(config, 32))
+            receiver := calldataload(add(config, 64))
+            receiverAuthorizer := calldataload(add(config, 96))
+            token := calldataload(add(config, 128))
         }
     }
 
-    function _claim(bytes32 domain, bytes32 id, VoucherClaim calldata row) private {
-        Channel storage channel = channels[id];
-        (uint128 balance, uint128 before, uint128 claimed) = (channel.balance, channel.totalClaimed, row.totalClaimed);
-        if (claimed <= before) return;
+    function _claim(bytes memory frame, bytes32 id, VoucherClaim calldata row, address signer)
+        private
+        returns (uint256 amount)
+    {
+        Slot storage channel = _channels[id];
+        (uint256 balance, uint256 before) = (channel.totals.whole(), channel.totals.part());
+        uint256 claimed = row.totalClaimed;
+        if (claimed <= before) return 0;
         // Check:
-        uint128 ceiling = row.voucher.maxClaimableAmount;
-        if (claimed > ceiling) revert OverVoucher(id, claimed, ceiling);
-        if (claimed > balance) revert OverBalance(id, claimed, balance);
-        ChannelConfig calldata config = row.voucher.channel;
-        bytes32 digest = _voucherDigest(domain, id, ceiling);
-        address signer = config.payerAuthorizer;
+        uint256 ceiling = row.voucher.maxClaimableAmount;
+        if (claimed > ceiling) revert OverVoucher(id, uint128(claimed), uint128(ceiling));
+        if (claimed > balance) revert OverBalance(id, uint128(claimed), uint128(balance));
+        bytes32 digest = _voucherDigest(frame, id, ceiling);
         bool signed;
         if (signer == address(0)) {
-            signer = config.payer;
+            signer = row.voucher.channel.payer;
             signed = SignatureChecker.isValidSignatureNowCalldata(signer, digest, row.signature);
         } else {
             (address recovered,,) = ECDSA.tryRecoverCalldata(digest, row.signature);
@@ -144,19 +170,30 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
         }
         if (!signed) revert BadSignature(signer);
         // Effect:
-        channel.totalClaimed = claimed;
-        uint128 amount = claimed - before;
-        receivers[config.receiver][config.token].totalClaimed += amount;
-        emit Claimed(id, msg.sender, amount, claimed);
+        channel.totals = totals(balance, claimed);
+        // Unchecked: it was compared above.
+        unchecked {
+            amount = claimed - before;
+        }
+        emit Claimed(id, msg.sender, uint128(amount), uint128(claimed));
+    }
+
+    function _count(address receiver, address token, uint256 claimed) private {
+        if (claimed == 0) return;
+        Slot storage of_ = _receivers[receiver][token];
+        claimed += of_.totals.whole();
+        // No coin has so many; a made-up one may say so, and harms its own channels alone.
+        if (claimed > type(uint128).max) revert TooMuch(type(uint128).max, uint128(of_.totals.whole()));
+        of_.totals = totals(claimed, of_.totals.part());
     }
 
     /// @inheritdoc IChannels
     function settle(address receiver, address token) external nonReentrant {
-        Receiver storage of_ = receivers[receiver][token];
-        uint128 amount = of_.totalClaimed - of_.totalSettled;
+        Slot storage of_ = _receivers[receiver][token];
+        uint128 amount = uint128(of_.totals.left());
         if (amount == 0) return;
         // Effect:
-        of_.totalSettled += amount;
+        of_.totals = totals(of_.totals.whole(), of_.totals.whole());
         emit Settled(receiver, token, msg.sender, amount);
         // Interaction:
         IERC20(token).safeTransfer(receiver, amount);
@@ -175,7 +212,7 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
         if (pending.initiatedAt != 0) {
             revert WithdrawalPending(pending.amount, uint256(pending.initiatedAt) + config.withdrawDelay);
         }
-        uint128 unclaimed = channels[id].balance - channels[id].totalClaimed;
+        uint128 unclaimed = uint128(_channels[id].totals.left());
         if (amount > unclaimed) revert TooMuch(amount, unclaimed);
         // Effect:
         pending.amount = amount;
@@ -215,13 +252,13 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
         uint256 nonce,
         bytes calldata receiverAuthorizerSignature
     ) external nonReentrant {
-        bytes32 domain = _domain();
-        bytes32 id = _channelId(domain, config);
+        bytes memory frame = _frame();
+        bytes32 id = _channelId(frame, config);
         // Check:
         uint256 next = refundNonce[id];
         if (nonce != next) revert WrongNonce(nonce, next);
         address signer = config.receiverAuthorizer;
-        bytes32 digest = _refundDigest(domain, id, nonce, amount);
+        bytes32 digest = _refundDigest(frame, id, nonce, amount);
         if (!SignatureChecker.isValidSignatureNowCalldata(signer, digest, receiverAuthorizerSignature)) {
             revert BadSignature(signer);
         }
@@ -246,19 +283,19 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
 
     /// Takes at most what is not claimed out of a channel's balance.
     function _takeBack(bytes32 id, ChannelConfig calldata config, uint128 most) private returns (uint128 amount) {
-        Channel storage channel = channels[id];
-        (uint128 balance, uint128 claimed) = (channel.balance, channel.totalClaimed);
-        uint128 unclaimed = balance - claimed;
+        Slot storage channel = _channels[id];
+        uint128 unclaimed = uint128(channel.totals.left());
         amount = most < unclaimed ? most : unclaimed;
         if (amount == 0) return 0;
-        channel.balance = balance - amount;
-        if (balance == amount) emit ChannelClosed(id, config);
+        uint256 balance = channel.totals.whole() - amount;
+        channel.totals = totals(balance, channel.totals.part());
+        if (balance == 0) emit ChannelClosed(id, config);
     }
 
     // ---- who
 
     function _checkReceiver(bytes32 id, ChannelConfig calldata config) private view {
-        bool may = msg.sender == config.receiverAuthorizer || msg.sender == config.receiver;
+        bool may = msg.sender == config.receiver || msg.sender == config.receiverAuthorizer;
         if (!may) revert NotReceiver(id, msg.sender);
     }
 
@@ -267,67 +304,100 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
         if (!may) revert NotPayer(id, msg.sender);
     }
 
+    // ---- what there is
+
+    /// @inheritdoc IChannels
+    function channels(bytes32 channelId) external view returns (uint128 balance, uint128 totalClaimed) {
+        Totals of_ = _channels[channelId].totals;
+        return (uint128(of_.whole()), uint128(of_.part()));
+    }
+
+    /// @inheritdoc IChannels
+    function receivers(address receiver, address token)
+        external
+        view
+        returns (uint128 totalClaimed, uint128 totalSettled)
+    {
+        Totals of_ = _receivers[receiver][token].totals;
+        return (uint128(of_.whole()), uint128(of_.part()));
+    }
+
     // ---- what is signed
 
     /// @inheritdoc IChannels
     function getChannelId(ChannelConfig calldata config) public view returns (bytes32) {
-        return _channelId(_domain(), config);
+        return _channelId(_frame(), config);
     }
 
     /// @inheritdoc IChannels
     function getVoucherDigest(bytes32 channelId, uint128 maxClaimableAmount) external view returns (bytes32) {
-        return _voucherDigest(_domain(), channelId, maxClaimableAmount);
+        return _voucherDigest(_frame(), channelId, maxClaimableAmount);
     }
 
     /// @inheritdoc IChannels
     function getRefundDigest(bytes32 channelId, uint256 nonce, uint128 amount) external view returns (bytes32) {
-        return _refundDigest(_domain(), channelId, nonce, amount);
+        return _refundDigest(_frame(), channelId, nonce, amount);
     }
 
     /// @inheritdoc IChannels
     function getClaimBatchDigest(VoucherClaim[] calldata voucherClaims) external view returns (bytes32) {
-        bytes32 domain = _domain();
-        return _claimBatchDigest(domain, _channelIds(domain, voucherClaims), voucherClaims);
+        return _claimBatchDigest(_frame(), voucherClaims);
     }
 
-    function _domain() private view returns (bytes32) {
-        return keccak256(
+    /// EIP-712: two bytes, the domain, and room for what is signed, so that many things can be hashed one by one.
+    function _frame() private view returns (bytes memory) {
+        bytes32 domain = keccak256(
             abi.encode(
                 DOMAIN_TYPEHASH, keccak256("x402 Batch Settlement"), keccak256("1"), block.chainid, address(this)
             )
         );
+        return abi.encodePacked(hex"1901", domain, bytes32(0));
     }
 
-    function _channelId(bytes32 domain, ChannelConfig calldata config) private pure returns (bytes32) {
-        return MessageHashUtils.toTypedDataHash(domain, keccak256(abi.encode(CHANNEL_CONFIG_TYPEHASH, config)));
-    }
-
-    function _channelIds(bytes32 domain, VoucherClaim[] calldata rows) private pure returns (bytes32[] memory ids) {
-        ids = new bytes32[](rows.length);
-        for (uint256 i = 0; i < rows.length; ++i) {
-            ids[i] = _channelId(domain, rows[i].voucher.channel);
+    function _typed(bytes memory frame, bytes32 structHash) private pure returns (bytes32 digest) {
+        assembly ("memory-safe") {
+            mstore(add(frame, 66), structHash)
+            digest := keccak256(add(frame, 32), 66)
         }
     }
 
-    function _voucherDigest(bytes32 domain, bytes32 id, uint128 ceiling) private pure returns (bytes32) {
-        return MessageHashUtils.toTypedDataHash(domain, keccak256(abi.encode(VOUCHER_TYPEHASH, id, ceiling)));
+    function _channelId(bytes memory frame, ChannelConfig calldata config) private pure returns (bytes32 id) {
+        bytes32 typehash = CHANNEL_CONFIG_TYPEHASH;
+        assembly ("memory-safe") {
+            let data := mload(0x40)
+            mstore(data, typehash)
+            calldatacopy(add(data, 32), config, 224)
+            id := keccak256(data, 256)
+        }
+        return _typed(frame, id);
     }
 
-    function _refundDigest(bytes32 domain, bytes32 id, uint256 nonce, uint128 amount) private pure returns (bytes32) {
-        return MessageHashUtils.toTypedDataHash(domain, keccak256(abi.encode(REFUND_TYPEHASH, id, nonce, amount)));
+    function _voucherDigest(bytes memory frame, bytes32 id, uint256 ceiling) private pure returns (bytes32 digest) {
+        bytes32 typehash = VOUCHER_TYPEHASH;
+        assembly ("memory-safe") {
+            let data := mload(0x40)
+            mstore(data, typehash)
+            mstore(add(data, 32), id)
+            mstore(add(data, 64), ceiling)
+            digest := keccak256(data, 96)
+        }
+        return _typed(frame, digest);
     }
 
-    function _claimBatchDigest(bytes32 domain, bytes32[] memory ids, VoucherClaim[] calldata rows)
-        private
-        pure
-        returns (bytes32)
-    {
+    function _refundDigest(bytes memory frame, bytes32 id, uint256 nonce, uint128 amount) private pure returns (bytes32) {
+        return _typed(frame, keccak256(abi.encode(REFUND_TYPEHASH, id, nonce, amount)));
+    }
+
+    function _claimBatchDigest(bytes memory frame, VoucherClaim[] calldata rows) private pure returns (bytes32) {
         bytes32[] memory entries = new bytes32[](rows.length);
         for (uint256 i = 0; i < rows.length; ++i) {
-            uint128 ceiling = rows[i].voucher.maxClaimableAmount;
-            entries[i] = keccak256(abi.encode(CLAIM_ENTRY_TYPEHASH, ids[i], ceiling, rows[i].totalClaimed));
+            VoucherClaim calldata row = rows[i];
+            bytes32 id = _channelId(frame, row.voucher.channel);
+            entries[i] = keccak256(
+                abi.encode(CLAIM_ENTRY_TYPEHASH, id, row.voucher.maxClaimableAmount, row.totalClaimed)
+            );
         }
         bytes32 claims = keccak256(abi.encodePacked(entries));
-        return MessageHashUtils.toTypedDataHash(domain, keccak256(abi.encode(CLAIM_BATCH_TYPEHASH, claims)));
+        return _typed(frame, keccak256(abi.encode(CLAIM_BATCH_TYPEHASH, claims)));
     }
 }

@@ -216,6 +216,10 @@ const GAS_BARS: &[(&str, u64)] = &[
     ("settle_loser", 45_000),
     ("deliver", 90_000),
     ("deliver_first_locked", 190_000),
+    ("claim_row", 17_000),
+    // 25 a request, where a row is a thousand requests.
+    ("claim_10_rows", 250_000),
+    ("claim_pay", 65_000),
 ];
 
 fn gas(json: bool, check: bool, save: bool) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Gas of what backers and clearers do, on the embedded EVM, as one JSON object. Permit check and ERC-20 pull are
+//! Gas of what backers, clearers, holders, the gateway and providers do, on the embedded EVM, as one JSON object. Permit check and ERC-20 pull are
 //! included; wallets keep some cash and have approved once; permits carry a limit over all three rounds.
 
 use alloy_primitives::{Address, B256};
@@ -8,6 +8,7 @@ use earnest_chain::embedded::Embedded;
 use earnest_chain::key::Key;
 use earnest_chain::story::{Keys, tell};
 use earnest_core::bid::BidId;
+use earnest_core::channel::{ChannelConfig, Row};
 use earnest_core::clearing::Prices;
 use earnest_core::curve::{Knot, Ladder};
 use earnest_core::money::{Bps, CASH_MAX};
@@ -16,7 +17,8 @@ use earnest_core::permit::PurchasePermit;
 use earnest_core::raise::Call;
 use earnest_core::schedule::Schedule;
 use earnest_core::setup::ServiceSetup;
-use earnest_core::statement::RevenueSetup;
+use earnest_core::spend::{self, Spend, Vault};
+use earnest_core::statement::{Publication, Revenue, RevenueSetup, Split};
 use earnest_core::treasury::TreasurySetup;
 
 const START: u64 = 1_800_000_000;
@@ -157,6 +159,149 @@ impl Bench {
     }
 }
 
+/// A service with 40 payers, each with a channel; amounts are odd numbers of base units, as charges are.
+struct Service {
+    bench: Bench,
+    spend: Spend,
+}
+
+const PROVIDERS: u64 = 100;
+
+impl Service {
+    fn new() -> Self {
+        let mut bench = Bench::new(1_000_000 * CREDIT);
+        // Credits come from a round, 1 for 1 cash; the first payer's are locked.
+        for entity in 0..41u64 {
+            bench.backer(entity);
+            bench.bid(entity, 0, 0, 1_000, u8::from(entity == 0));
+        }
+        bench.wait_for_day(11);
+        bench.anyone(&Call::Clear { round: 0, steps: 1 });
+        let certifier = bench.certifier;
+        bench.tell(certifier, &Call::Attest { subject: 0 });
+        bench.wait_for_day(60);
+        for entity in 0..41u64 {
+            bench.anyone(&Call::Settle { id: id(entity, 0) });
+            let wallet = Key::from_words(&format!("backer {entity}")).address();
+            bench.tell(wallet, &Call::Deliver { id: id(entity, 0) });
+            bench.keys.add(Key::from_words(&format!("session {entity}")));
+        }
+        for name in ["gateway", "issuer"] {
+            bench.keys.add(Key::from_words(name));
+        }
+        let setup = RevenueSetup {
+            issuer: Key::from_words("issuer").address(),
+            gateway: Key::from_words("gateway").address(),
+            share: Bps::new(8_000).expect("a part"),
+        };
+        let mut spend = Spend::new(bench.at.places(), Revenue::new(setup, bench.at.credit, bench.at.cash));
+        let vault = bench.chain.call(
+            bench.at.offering,
+            &earnest_chain::bindings::Offering::vaultOfCall { id: earnest_chain::story::pack(id(0, 0)) },
+        );
+        let owner = Key::from_words("backer 0").address();
+        let vault_of = Vault { owner, unlock_at: u64::MAX, delivered: 0, released: 0 };
+        spend.vaults.insert(vault.expect("a view"), vault_of);
+        Service { bench, spend }
+    }
+
+    fn channel(&self, payer: u64) -> ChannelConfig {
+        let (revenue, at) = (self.bench.at.revenue, &self.bench.at);
+        let vault = *self.spend.vaults.keys().next().expect("one");
+        ChannelConfig {
+            payer: if payer == 0 { vault } else { Key::from_words(&format!("backer {payer}")).address() },
+            payer_authorizer: Key::from_words(&format!("session {payer}")).address(),
+            receiver: revenue,
+            receiver_authorizer: revenue,
+            token: at.credit,
+            withdraw_delay: 24 * 3_600,
+            salt: B256::repeat_byte(0x5a),
+        }
+    }
+
+    fn tell(&mut self, name: &str, call: &spend::Call) -> u64 {
+        let caller = Key::from_words(name).address();
+        let Service { bench, spend } = self;
+        let told = earnest_chain::spend::tell(&mut bench.chain, &bench.at, &bench.keys, caller, call, spend);
+        told.unwrap_or_else(|error| panic!("{call:?}: {error}")).gas_used
+    }
+
+    fn deposit(&mut self, payer: u64, salt: u64) -> u64 {
+        let now = self.bench.chain.time().expect("embedded");
+        let signed_by = Some(Key::from_words(&format!("backer {payer}")).address());
+        let authorization =
+            spend::Authorization { salt, valid_after: now - 600, valid_before: now + 3_600, signed_by };
+        let amount = 123_456_789_012_345_678_901;
+        self.tell("anyone", &spend::Call::Deposit { channel: self.channel(payer), amount, authorization })
+    }
+
+    /// The gateway claims from so many channels, the n-th time.
+    fn claim(&mut self, payers: std::ops::Range<u64>, time: u128) -> u64 {
+        let rows = payers.map(|payer| Row {
+            channel: self.channel(payer),
+            ceiling: 23_456_789_012_345_678_901 * time,
+            claimed: 12_345_678_901_234_567_891 * time,
+            signed_by: Some(Key::from_words(&format!("session {payer}")).address()),
+        });
+        let rows = rows.collect();
+        self.tell("gateway", &spend::Call::RevenueClaim { rows })
+    }
+
+    /// The next statement: of all that was settled four fifths go to a hundred providers alike.
+    fn publish(&mut self, number: u32, settled: u128) -> (Split, u64) {
+        let providers = (0..PROVIDERS).map(|index| Key::from_words(&format!("provider {index}")).address());
+        let served = providers.map(|provider| (provider, settled / u128::from(PROVIDERS))).collect();
+        let split = Split::new(settled, &served, Bps::new(8_000).expect("a part")).expect("all of it");
+        let (coin, pay, root) = (self.bench.at.credit, split.pay, split.tree().root());
+        let gas =
+            self.tell("gateway", &spend::Call::Publish(Publication { coin, number, settled, pay, root }));
+        (split, gas)
+    }
+
+    fn claim_pay(&mut self, split: &Split, index: u64) -> u64 {
+        let provider = Key::from_words(&format!("provider {index}")).address();
+        let (cumulative, proof) = (split.leaves[&provider], split.proof(provider).expect("a leaf"));
+        let coin = self.bench.at.credit;
+        self.tell("anyone", &spend::Call::ClaimPay { coin, provider, cumulative, proof })
+    }
+}
+
+/// What holders, the gateway and providers pay for.
+fn service(put: &mut impl FnMut(&str, u64)) {
+    let mut service = Service::new();
+    service.deposit(1, 1);
+    put("deposit", service.deposit(2, 1));
+    put("deposit_more", service.deposit(2, 2));
+    put("deposit_locked", service.deposit(0, 1));
+    for payer in 3..40 {
+        service.deposit(payer, 1);
+    }
+    // What was empty is written once; from then on it is as it will always be.
+    put("claim_first", service.claim(0..10, 1));
+    let (one, eleven) = (service.claim(0..1, 2), service.claim(0..11, 3));
+    put("claim_row", (eleven - one).div_ceil(10));
+    put("claim_10_rows", service.claim(0..10, 4));
+    put("claim_40_rows", service.claim(0..40, 5));
+    let channels = (service.bench.at.channels, service.bench.at.revenue, service.bench.at.credit);
+    let call = earnest_chain::bindings::Channels::receiversCall { receiver: channels.1, token: channels.2 };
+    let settled = service.bench.chain.call(channels.0, &call).expect("a view").totalSettled;
+    put("publish_first", service.publish(1, settled / 2).1);
+    let (split, publish) = service.publish(2, settled / 4 * 3);
+    put("publish", publish);
+    put("claim_pay_first", {
+        service.claim_pay(&split, 0);
+        service.claim_pay(&split, 1)
+    });
+    let (split, _) = service.publish(3, settled);
+    put("claim_pay", service.claim_pay(&split, 1));
+    let channel = service.channel(2);
+    let amount = 1_000_000_000_000_000_001;
+    put("refund", service.tell("gateway", &spend::Call::RevenueRefund { channel, amount }));
+    put("initiate_withdraw", service.tell("session 2", &spend::Call::InitiateWithdraw { channel, amount }));
+    service.bench.wait_for_day(70);
+    put("finalize_withdraw", service.tell("session 2", &spend::Call::FinalizeWithdraw { channel }));
+}
+
 fn full_width(entity: u64) -> u64 {
     entity.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
 }
@@ -167,7 +312,7 @@ fn id(entity: u64, round: u8) -> BidId {
 
 fn main() {
     let mut out = serde_json::Map::new();
-    let mut put = |name: &str, gas: u64| out.insert(name.into(), gas.into());
+    let mut put = |name: &str, gas: u64| drop(out.insert(name.into(), gas.into()));
 
     // A book of 40 ticks: bids above, on and below the marginal tick.
     let mut bench = Bench::new(1_000 * CREDIT);
@@ -270,5 +415,6 @@ fn main() {
     let first = bench.anyone(&Call::Clear { round: 1, steps: 1 });
     let next_100 = bench.anyone(&Call::Clear { round: 1, steps: 101 });
     put("clear_per_tick", (next_100 - first.min(next_100)).div_ceil(100));
+    service(&mut put);
     println!("{}", serde_json::to_string_pretty(&out).expect("numbers"));
 }

@@ -140,9 +140,10 @@ pub fn open(
     record: &Record,
     settings: Settings,
     key: Key,
-    chain: impl FnOnce() -> Result<Chain> + Send + 'static,
+    chain: impl Fn() -> Result<Chain> + Clone + Send + 'static,
 ) -> Result<Arc<Gateway>> {
     let at = record.contracts.clone();
+    let sender = ChainThread::start(chain.clone())?;
     let chain = ChainThread::start(chain)?;
     let (cash, revenue, who) = (at.cash, at.revenue, key.address());
     let (cash_name, cash_version, roles) = chain.ask(move |chain| {
@@ -166,7 +167,7 @@ pub fn open(
         collector: at.collector,
         coins: [(at.credit, plan.credits.name.clone(), "1".into()), (at.cash, cash_name, cash_version)],
     };
-    let till = Till { chain, key: key.clone(), at, confirmations: settings.confirmations };
+    let till = Till { chain, sender, key: key.clone(), at, confirmations: settings.confirmations };
     let prices = till.prices(0)?.unwrap_or_default();
     Gateway::open(settings, place, key, prices, Some(till))
 }
@@ -211,7 +212,11 @@ impl Serve {
             let (folder, plan) = (folder.clone(), plan.clone());
             move || open_chain(&folder, rpc.as_deref(), &plan, &sending)
         };
-        let key = self.who.key(&opener.clone()()?)?;
+        let chain = opener()?;
+        let key = self.who.key(&chain)?;
+        // The folder's own chain is opened once, and shared.
+        let node = if let Chain::Node(node) = chain { Some(node) } else { None };
+        let opener = move || node.clone().map_or_else(&opener, |node| Ok(Chain::Node(node)));
         let mut settings = self.pace.settings(&folder, &plan)?;
         settings.confirmations = self.at.sending().settings().confirmations.saturating_sub(1);
         settings.providers = match self.open_door {

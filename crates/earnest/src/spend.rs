@@ -122,8 +122,13 @@ impl Story {
                 (self.at.cash, self.plan.cash.name.clone(), "1".into()),
             ],
         };
-        let till =
-            Till { chain: chain.clone(), key: self.gateway.clone(), at: self.at.clone(), confirmations: 0 };
+        let till = Till {
+            chain: chain.clone(),
+            sender: chain.clone(),
+            key: self.gateway.clone(),
+            at: self.at.clone(),
+            confirmations: 0,
+        };
         let opening = (till.clone(), place.clone(), self.gateway.clone());
         let gateway = tokio::task::spawn_blocking(move || {
             let (till, place, key) = opening;

@@ -229,7 +229,7 @@ impl Up {
         let (ask, opened) = (settings.share_bps, (plan.clone(), record.clone()));
         let gateway = tokio::task::spawn_blocking(move || {
             let (plan, record) = opened;
-            gateway::open(&plan, &record, settings, key, move || Ok(Chain::Node(node)))
+            gateway::open(&plan, &record, settings, key, move || Ok(Chain::Node(node.clone())))
         });
         let gateway = gateway.await??;
         let stop = |mut stopped: watch::Receiver<bool>| async move {

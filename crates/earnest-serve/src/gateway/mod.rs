@@ -158,6 +158,8 @@ pub struct Gateway {
     pub(crate) claim_now: tokio::sync::Notify,
     /// The chain, where there is one.
     till: Option<till::Till>,
+    /// Whoever claims, states or sends back has this: what one has sent must be on the chain before the next looks.
+    sending: Mutex<()>,
     /// Looks at single channels at once: strangers can ask for them.
     looks: tokio::sync::Semaphore,
 }
@@ -227,6 +229,7 @@ impl Gateway {
             unclaimed: AtomicU64::new(0),
             claim_now: tokio::sync::Notify::new(),
             till,
+            sending: Mutex::default(),
             looks: tokio::sync::Semaphore::new(LOOKS),
             settings,
             place,

@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Till {
     /// Where contracts are asked.
     pub chain: ChainThread,
+    /// Where transactions are sent and waited for: another thread, so that nobody who asks waits for a block.
+    pub sender: ChainThread,
     /// Has the roles of claimer, refunder and publisher.
     pub key: Key,
     /// Where the contracts are.
@@ -183,7 +185,7 @@ impl Till {
 
     fn claim(&self, rows: Vec<Revenue::VoucherClaim>) -> Result<u64, ChainError> {
         let (key, at) = (self.key.clone(), self.at.revenue);
-        self.chain.ask(move |chain| {
+        self.sender.ask(move |chain| {
             let receipt = chain.send(&key, at, &Revenue::claimCall { voucherClaims: rows })?;
             Ok(receipt.gas_used)
         })
@@ -234,6 +236,7 @@ impl Gateway {
             account.state == State::Closing && account.claimable() > account.claimed
         });
         if claims || urgent {
+            let _turn = self.sending.lock().expect("no panic holds it");
             self.claim(&lines)?;
             for coin in [Coin::Credits, Coin::Cash] {
                 self.state(coin)?;
@@ -371,7 +374,7 @@ impl Gateway {
         let entry = self.journal.write(Entry::Statement(row));
         self.on_disk(Some(entry))?;
         let key = till.key.clone();
-        let receipt = till.chain.ask(move |chain| {
+        let receipt = till.sender.ask(move |chain| {
             let call = Revenue::publishCall {
                 coin: token,
                 number: said.number,
@@ -436,6 +439,7 @@ impl Gateway {
     fn send_back(&self, line: &Arc<Line>) -> Result<()> {
         let till = self.till().context("this gateway has no chain")?;
         let lines = std::slice::from_ref(line);
+        let _turn = self.sending.lock().expect("no panic holds it");
         self.refresh(lines)?;
         self.claim(lines)?;
         let account = line.account.lock().expect("no panic holds it").clone();
@@ -445,7 +449,7 @@ impl Gateway {
         let rest = account.deposited - account.claimed;
         if rest > 0 {
             let (key, at, channel) = (till.key.clone(), till.at.revenue, line.channel.passed_on());
-            till.chain.ask(move |chain| {
+            till.sender.ask(move |chain| {
                 chain.send(&key, at, &Revenue::refundCall { config: channel, amount: rest }).map(drop)
             })?;
         }

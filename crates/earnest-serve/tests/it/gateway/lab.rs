@@ -226,7 +226,8 @@ impl Lab {
     }
 
     fn gateway(settings: &Settings, place: &Place, chain: &ChainThread, at: &Deployment) -> Arc<Gateway> {
-        let till = Till { chain: chain.clone(), key: key("gateway"), at: at.clone(), confirmations: 0 };
+        let (chain, sender) = (chain.clone(), chain.clone());
+        let till = Till { chain, sender, key: key("gateway"), at: at.clone(), confirmations: 0 };
         let prices = till.prices(0).unwrap().unwrap_or_default();
         Gateway::open(settings.clone(), place.clone(), key("gateway"), prices, Some(till)).unwrap()
     }
