@@ -45,7 +45,9 @@ enum Task {
     /// Measure speed.
     Bench {
         /// What: clearing and allocating a million bids; indexing a million events; pages with ten thousand bids in the
-        /// book, in a browser; or bids sent to `earnest up` by many at once.
+        /// book, in a browser; bids sent to `earnest up` by many at once; what the gateway adds to a request, beside
+        /// LiteLLM's and Portkey's; how late the pieces of streams are, and what idle streams hold; memory over half a
+        /// million requests.
         #[arg(default_value = "clearing")]
         part: Part,
         /// One JSON object on stdout.
@@ -57,8 +59,11 @@ enum Task {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Part {
     Clearing,
+    Gateway,
     Index,
+    Memory,
     Portal,
+    Streams,
     Up,
 }
 
@@ -75,6 +80,9 @@ fn main() -> Result<()> {
         Task::Bench { part: Part::Up, json } => bench_up(json),
         Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", json),
         Task::Bench { part: Part::Portal, .. } => bench_portal(),
+        Task::Bench { part: Part::Gateway, json } => bench_gateway("latency", true, json),
+        Task::Bench { part: Part::Streams, json } => bench_gateway("streams", true, json),
+        Task::Bench { part: Part::Memory, json } => bench_gateway("memory", false, json),
         Task::Bench { part: Part::Index, json } => example("earnest-chain", "index", json),
     }
 }
@@ -127,8 +135,7 @@ fn python(folder: &str) -> Result<PathBuf> {
     // Written when everything is there: an installation that was stopped begins anew.
     let installed = folder.join(".venv/requirements.txt");
     if std::fs::read(&installed).ok() != Some(std::fs::read(&wanted)?) {
-        let hint =
-            "Python 3.10 or later with venv and pip is needed for OpenAI's clients and llama.cpp's server";
+        let hint = "Python 3.10 or later with venv and pip is needed for OpenAI's clients, llama.cpp's server and LiteLLM";
         let create = ["-m", "venv", "--clear"];
         run(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
         // uv takes 4 seconds for what takes pip a minute.
@@ -299,6 +306,25 @@ fn bench_up(json: bool) -> Result<()> {
         bail!("{rate} bids a second is under the bar of {BIDS_PER_SEC}");
     }
     Ok(())
+}
+
+/// The gateway before an upstream that answers in 20 ms.
+fn bench_gateway(what: &str, peers: bool, json: bool) -> Result<()> {
+    run(&mut cargo(&["build", "--quiet", "--release", "-p", "earnest"]))?;
+    let example =
+        ["run", "--quiet", "--release", "-p", "earnest-serve", "--example", "gateway_load", "--", what];
+    let mut load = cargo(&example);
+    load.arg("--gateway").arg(root().join("target/release/earnest"));
+    load.arg(root().join("examples/plans/quickstart.toml"));
+    if peers {
+        node_modules("e2e/peers")?;
+        python("e2e/peers")?;
+        load.arg("--peers").arg(root().join("e2e/peers"));
+    }
+    if json {
+        load.arg("--json");
+    }
+    run(&mut load)
 }
 
 /// Weight of the portal's pages, and when they can be used.

@@ -4,11 +4,12 @@
 //!
 //! ```text
 //! gateway_load latency|streams|memory [--json] [--rounds N] [--seconds S] [--requests N]
-//!              [--gateway BINARY PLAN] [--peers FOLDER] [--target JSON]…
+//!              [--rate R] [--gateway BINARY PLAN] [--peers FOLDER] [--target JSON]… [--only NAME]
 //! ```
 //!
-//! `--gateway` is Earnest's with this upstream, on a plan that sells `example-small`; `--peers` the folder with LiteLLM and Portkey's gateway, and a target
-//! something that runs already: `{"name", "base_url", "headers": {}, "pid"}`, its upstream being at `--port PORT`.
+//! `--gateway` is Earnest's with this upstream, on a plan that sells `example-small`; `--peers` the folder with LiteLLM
+//! and Portkey's gateway, and a target something that runs already: `{"name", "base_url", "headers": {}, "pid"}`, its
+//! upstream being at `--port PORT`. Latency is looked at at half of what each bears, or at `--rate`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -375,6 +376,49 @@ fn earnest(binary: &Path, plan: &Path, upstream: SocketAddr) -> Result<[Proxy; 2
     Ok([alone, up])
 }
 
+/// A proxy that does nothing but pass bytes on, made of the same library: what is left for anyone who wants to do more.
+fn bare(upstream: SocketAddr) -> Result<Proxy> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bare", &upstream.to_string()]).stdout(Stdio::piped());
+    let mut child = spawn(&mut command)?;
+    let base_url = said(&mut child, "bare")?.remove("bare").context("a base URL")?;
+    let target = Target { name: "bare".into(), base_url, headers: BTreeMap::new(), pid: Some(child.id()) };
+    Ok(Proxy { target, child, folder: None })
+}
+
+fn pass_on(upstream: String) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        println!("bare http://{}/v1", listener.local_addr()?);
+        let to = Target {
+            name: "upstream".into(),
+            base_url: format!("http://{upstream}/v1"),
+            headers: BTreeMap::new(),
+            pid: None,
+        };
+        let client = Client::new(&to);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            let client = client.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let client = client.clone();
+                async move {
+                    let body = request.into_body().collect().await?.to_bytes();
+                    let (sender, response) = client.open(&body).await?;
+                    let (head, body) = response.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    client.free.lock().expect("no panic holds it").push(sender);
+                    anyhow::Ok(Response::from_parts(head, Full::new(body)))
+                }
+            });
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    })
+}
+
 /// Kept connections to one target; a request takes one that is free, or opens another.
 struct Client {
     target: Target,
@@ -608,6 +652,8 @@ struct Options {
     rounds: usize,
     seconds: f64,
     requests: u64,
+    /// Asked at this rate, instead of half of what each bears.
+    rate: Option<u32>,
     /// The upstream itself.
     direct: Target,
     targets: Vec<Target>,
@@ -615,10 +661,15 @@ struct Options {
 
 async fn latency(options: &Options) -> Result<Value> {
     let step = options.seconds.min(3.0);
-    eprintln!("upstream alone: {} requests a second", saturation(&options.direct, step).await?);
+    if options.rate.is_none() {
+        eprintln!("upstream alone: {} requests a second", saturation(&options.direct, step).await?);
+    }
     let mut most = Vec::new();
     for target in &options.targets {
-        let rate = saturation(target, step).await?;
+        let rate = match options.rate {
+            Some(rate) => 2 * rate,
+            None => saturation(target, step).await?,
+        };
         eprintln!("{}: {rate} requests a second", target.name);
         most.push(rate);
     }
@@ -810,8 +861,12 @@ async fn ready(target: &Target) -> Result<()> {
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let part = arguments.next().context("what: latency, streams or memory")?;
+    if part == "bare" {
+        return pass_on(arguments.next().context("before which upstream?")?);
+    }
     let (mut json, mut rounds, mut seconds, mut requests, mut port) = (false, 5, 5.0, 500_000, 0);
     let (mut gateway, mut peers, mut targets) = (None, None, Vec::<Target>::new());
+    let (mut rate, mut only) = (None, None);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} of what?"));
         match argument.as_str() {
@@ -821,6 +876,8 @@ fn main() -> Result<()> {
             "--requests" => requests = value()?.parse()?,
             "--port" => port = value()?.parse()?,
             "--gateway" => gateway = Some((PathBuf::from(value()?), PathBuf::from(value()?))),
+            "--rate" => rate = Some(value()?.parse()?),
+            "--only" => only = Some(value()?),
             "--peers" => peers = Some(PathBuf::from(value()?)),
             "--target" => targets.push(serde_json::from_str(&value()?)?),
             _ => bail!("unknown: {argument}"),
@@ -839,13 +896,17 @@ fn main() -> Result<()> {
     if let Some((binary, plan)) = gateway {
         proxies.extend(earnest(&binary, &plan, upstream)?);
     }
+    if part == "latency" {
+        proxies.push(bare(upstream)?);
+    }
     if let Some(peers) = peers {
         proxies.push(litellm(&peers, upstream)?);
         proxies.push(portkey(&peers, upstream)?);
     }
     targets.splice(0..0, proxies.iter().map(|proxy| proxy.target.clone()));
+    targets.retain(|target| only.as_ref().is_none_or(|only| *only == target.name));
     ensure!(!targets.is_empty(), "nothing to measure\n  hint: --gateway, --peers or --target");
-    let options = Options { json, rounds, seconds, requests, direct, targets };
+    let options = Options { json, rounds, seconds, requests, rate, direct, targets };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let figures = runtime.block_on(async {
         for target in &options.targets {

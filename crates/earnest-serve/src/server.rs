@@ -2,8 +2,10 @@
 //! slow or silent client costs a socket for a while and nothing more.
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +17,8 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::gateway::delivery::{Connection, Written};
@@ -65,6 +68,59 @@ impl Default for Limits {
     }
 }
 
+/// Threads that serve connections, each for itself: what one connection wakes is on the same thread, so that nobody has
+/// to be woken for it. That is half of what a short answer costs. They end with this.
+pub struct Workers(Vec<Worker>);
+
+struct Worker {
+    runtime: Handle,
+    connections: Arc<AtomicUsize>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Workers {
+    /// One for each processor.
+    pub fn start() -> io::Result<Self> {
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        (0..count)
+            .map(|number| Worker::start(format!("worker-{number}")))
+            .collect::<io::Result<_>>()
+            .map(Workers)
+    }
+
+    /// The one with the fewest connections.
+    fn idlest(&self) -> Option<&Worker> {
+        self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
+    }
+}
+
+impl Worker {
+    fn start(name: String) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        std::thread::Builder::new().name(name).spawn(move || drop(runtime.block_on(stopped)))?;
+        Ok(Worker { runtime: handle, connections: Arc::default(), _stop: stop })
+    }
+
+    fn take<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        stream: TcpStream,
+        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) {
+        // A socket belongs to the runtime that it is registered with.
+        let Ok(stream) = stream.into_std() else { return };
+        let connections = self.connections.clone();
+        connections.fetch_add(1, Ordering::Relaxed);
+        self.runtime.spawn(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                serve(stream).await;
+            }
+            connections.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
 /// Bytes of a body, and of a WebSocket message.
 pub const BODY: usize = 4 << 20;
 /// Bytes of a request's headers.
@@ -98,6 +154,17 @@ pub async fn serve_unguarded(
     app: Router,
     shutdown: impl Future<Output = ()>,
 ) {
+    serve_over(&Workers(Vec::new()), limits, listener, app, shutdown).await;
+}
+
+/// The same over threads of their own; where there are none, over those of this runtime.
+pub async fn serve_over(
+    workers: &Workers,
+    limits: Limits,
+    listener: TcpListener,
+    app: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopped) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
@@ -112,11 +179,15 @@ pub async fn serve_unguarded(
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(limits, stream, app.clone(), stopped.clone());
-                tokio::spawn(async move {
-                    connection.await;
+                let (app, stopped) = (app.clone(), stopped.clone());
+                let serve = move |stream| async move {
+                    connection(limits, stream, app, stopped).await;
                     drop(permit);
-                });
+                };
+                match workers.idlest() {
+                    Some(worker) => worker.take(stream, serve),
+                    None => drop(tokio::spawn(serve(stream))),
+                }
             }
             // Out of file descriptors, most likely: some will be given back.
             Err(_) => sleep(Duration::from_millis(50)).await,

@@ -21,7 +21,7 @@ use earnest_serve::gateway::route::Upstream;
 use earnest_serve::gateway::till::Till;
 use earnest_serve::gateway::{self, Gateway, Settings};
 use earnest_serve::provider::doors::Admission;
-use earnest_serve::server::{self, Limits};
+use earnest_serve::server::{self, Limits, Workers};
 use tokio::net::TcpListener;
 
 use crate::key::GATEWAY_FILE;
@@ -188,7 +188,9 @@ pub async fn serve(
         shutdown.await;
         draining.drain(GRACE).await;
     };
-    server::serve_unguarded(Limits::for_gateway(), listener, gateway::router(gateway.clone()), drained).await;
+    let workers = Workers::start().context("cannot start threads")?;
+    server::serve_over(&workers, Limits::for_gateway(), listener, gateway::router(gateway.clone()), drained)
+        .await;
     let _ = std::fs::remove_file(file);
     tokio::task::spawn_blocking(move || gateway.close()).await?;
     Ok(())

@@ -24,6 +24,10 @@ mod up;
 
 use clap::{Parser, Subcommand};
 
+/// A gateway makes some hundred small pieces for each request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Raise money by an offering of service credits, hold it so that backers can call it back, pay them in service.
 ///
 /// Unaudited: no real funds. Not legal advice.

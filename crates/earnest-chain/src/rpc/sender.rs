@@ -7,8 +7,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use alloy_consensus::TypedTransaction;
 use alloy_eips::eip2718::Encodable2718;
-use alloy_network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder};
+use alloy_network::{NetworkTransactionBuilder, TransactionBuilder};
 use alloy_primitives::{Address, B256, Bytes, TxKind};
 use alloy_provider::Provider;
 use alloy_provider::transport::TransportError;
@@ -249,8 +250,9 @@ impl Rpc {
             .with_max_priority_fee_per_gas(fees.priority)
             .with_nonce(nonce)
             .with_chain_id(self.chain_id);
-        let wallet = EthereumWallet::from(key.0.clone());
-        let envelope = request.build(&wallet).await.map_err(node_error)?;
+        let unsigned = request.build_unsigned().map_err(node_error)?;
+        let TypedTransaction::Eip1559(transaction) = unsigned else { unreachable!("it has a priority fee") };
+        let envelope = key.sign_transaction(transaction);
         Ok((*envelope.tx_hash(), envelope.encoded_2718()))
     }
 

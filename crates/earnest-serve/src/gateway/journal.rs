@@ -6,10 +6,9 @@ use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes};
 use anyhow::{Context, Result, bail};
@@ -23,8 +22,8 @@ use tokio::sync::watch;
 use super::crash;
 
 /// How long a charge waits for others to share a sync with.
-const FLUSH: Duration = Duration::from_millis(10);
-/// Entries of one transaction at most.
+const FLUSH: Duration = Duration::from_millis(50);
+/// So many entries do not wait for more.
 const BATCH: usize = 4_096;
 
 /// Which coin a channel is in.
@@ -225,12 +224,73 @@ pub struct Claimable {
 
 /// The journal.
 pub struct Journal {
-    sender: Mutex<Option<mpsc::Sender<(u64, Entry)>>>,
-    given: AtomicU64,
+    queue: Arc<Queue>,
     durable: watch::Receiver<u64>,
     reader: Mutex<Connection>,
     writer: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Where entries wait. The writer is woken for the first of a batch and for those that someone waits for, not for each:
+/// waking it would cost more than writing them down.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    /// Number of the last one.
+    given: u64,
+    urgent: bool,
+    /// Nothing more is taken in.
+    closed: bool,
+}
+
+impl Queue {
+    fn put(&self, entry: Entry) -> u64 {
+        let mut waiting = self.waiting.lock().expect("no panic holds it");
+        waiting.given += 1;
+        let number = waiting.given;
+        // Whoever waits for a number that comes too late hears that the writer is gone.
+        if !waiting.closed {
+            let urgent = entry.urgent() && !waiting.urgent;
+            waiting.urgent |= urgent;
+            waiting.entries.push(entry);
+            if urgent || waiting.entries.len() == 1 || waiting.entries.len() == BATCH {
+                drop(waiting);
+                self.arrived.notify_one();
+            }
+        }
+        number
+    }
+
+    /// What comes within a flush interval, or until someone waits for it, and the number of the last one. Nothing, once
+    /// the queue is closed.
+    fn batch(&self) -> (Vec<Entry>, u64) {
+        let waiting = self.waiting.lock().expect("no panic holds it");
+        let idle = |waiting: &mut Waiting| waiting.entries.is_empty() && !waiting.closed;
+        let waiting = self.arrived.wait_while(waiting, idle).expect("no panic holds it");
+        let filling =
+            |waiting: &mut Waiting| !waiting.urgent && !waiting.closed && waiting.entries.len() < BATCH;
+        let (mut waiting, _) =
+            self.arrived.wait_timeout_while(waiting, FLUSH, filling).expect("no panic holds it");
+        waiting.urgent = false;
+        (std::mem::take(&mut waiting.entries), waiting.given)
+    }
+
+    fn close(&self) {
+        self.waiting.lock().expect("no panic holds it").closed = true;
+        self.arrived.notify_one();
+    }
 }
 
 const SCHEMA: &str = "
@@ -245,6 +305,7 @@ CREATE TABLE IF NOT EXISTS charges (id TEXT PRIMARY KEY, channel BLOB NOT NULL, 
   model TEXT NOT NULL, price_version INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL,
   output INTEGER NOT NULL, charge TEXT NOT NULL, pay TEXT NOT NULL, time INTEGER NOT NULL, complete INTEGER NOT NULL,
   receipt TEXT NOT NULL, signature BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS charges_of ON charges (channel);
 CREATE TABLE IF NOT EXISTS marks (id TEXT PRIMARY KEY, channel BLOB NOT NULL, key TEXT NOT NULL, provider BLOB NOT NULL,
   model TEXT NOT NULL, price_version INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL,
   output INTEGER NOT NULL, charge TEXT NOT NULL, pay TEXT NOT NULL, time INTEGER NOT NULL, complete INTEGER NOT NULL,
@@ -306,14 +367,15 @@ impl Journal {
             Ok((connection, kept, totals))
         };
         let (connection, kept, totals) = open().with_context(|| format!("{}", path.display()))?;
-        let (sender, receiver) = mpsc::channel();
+        let queue = Arc::new(Queue::default());
         let (told, durable) = watch::channel(0);
-        let writer = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || write(connection, totals, &receiver, &told))?;
+        let entries = queue.clone();
+        let writer = std::thread::Builder::new().name("journal".into()).spawn(move || {
+            write(connection, totals, &entries, &told);
+            entries.close();
+        })?;
         let journal = Journal {
-            sender: Mutex::new(Some(sender)),
-            given: AtomicU64::new(0),
+            queue,
             durable,
             reader: Mutex::new(connect()?),
             writer: Mutex::new(Some(writer)),
@@ -324,13 +386,7 @@ impl Journal {
 
     /// Hands in an entry and says its number. Entries are written in the order of their numbers.
     pub fn write(&self, entry: Entry) -> u64 {
-        let sender = self.sender.lock().expect("no panic holds it");
-        let number = self.given.fetch_add(1, Ordering::Relaxed) + 1;
-        // Whoever waits for the number hears that the writer is gone.
-        if let Some(sender) = sender.as_ref() {
-            let _ = sender.send((number, entry));
-        }
-        number
+        self.queue.put(entry)
     }
 
     /// Waits until an entry, and all before it, are on the disk. False: the disk failed, and nothing may go out.
@@ -354,7 +410,8 @@ impl Journal {
 
     /// Entries that are not on the disk yet.
     pub fn behind(&self) -> u64 {
-        self.given.load(Ordering::Relaxed).saturating_sub(*self.durable.borrow())
+        let given = self.queue.waiting.lock().expect("no panic holds it").given;
+        given.saturating_sub(*self.durable.borrow())
     }
 
     /// False once the disk failed.
@@ -364,7 +421,7 @@ impl Journal {
 
     /// Writes what there is and lets go of the file.
     pub fn close(&self) {
-        drop(self.sender.lock().expect("no panic holds it").take());
+        self.queue.close();
         if let Some(writer) = self.writer.lock().expect("no panic holds it").take() {
             let _ = writer.join();
         }
@@ -531,36 +588,16 @@ struct Totals {
     earned: HashMap<(B256, Address), u128>,
 }
 
-fn write(
-    mut connection: Connection,
-    mut totals: Totals,
-    entries: &mpsc::Receiver<(u64, Entry)>,
-    told: &watch::Sender<u64>,
-) {
-    while let Ok(first) = entries.recv() {
-        let until = Instant::now() + FLUSH;
-        let mut batch = vec![first];
-        loop {
-            while batch.len() < BATCH
-                && let Ok(entry) = entries.try_recv()
-            {
-                batch.push(entry);
-            }
-            let waits = batch.len() < BATCH && !batch.iter().any(|(_, entry)| entry.urgent());
-            let left = until.saturating_duration_since(Instant::now());
-            if !waits || left.is_zero() {
-                break;
-            }
-            match entries.recv_timeout(left) {
-                Ok(entry) => batch.push(entry),
-                Err(_) => break,
-            }
+fn write(mut connection: Connection, mut totals: Totals, entries: &Queue, told: &watch::Sender<u64>) {
+    loop {
+        let (batch, last) = entries.batch();
+        if batch.is_empty() {
+            return;
         }
-        let last = batch.last().expect("it has one").0;
         crash::point("journal-before");
         let written = (|| -> Result<()> {
             let transaction = connection.transaction()?;
-            for (_, entry) in &batch {
+            for entry in &batch {
                 put(&transaction, &mut totals, entry)?;
             }
             totals.put(&transaction)?;

@@ -6,10 +6,16 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use anyhow::{Context, Result, bail};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use thread_local::ThreadLocal;
 
 use super::refusal::Refusal;
 use super::wire::{Asked, Endpoint};
@@ -55,7 +61,8 @@ pub struct Patience {
 pub struct Routes {
     roster: Arc<Roster>,
     own: Vec<Arc<Own>>,
-    client: reqwest::Client,
+    /// One for each thread, so that a connection is used by the thread that it is served by.
+    clients: ThreadLocal<Client>,
     patience: Patience,
     /// By address and number of a link; by position of one's own.
     health: RwLock<std::collections::HashMap<Name, Arc<Health>>>,
@@ -63,6 +70,8 @@ pub struct Routes {
 
 struct Own {
     upstream: Upstream,
+    urls: [Uri; Endpoint::ALL.len()],
+    authorization: Option<HeaderValue>,
     taken: AtomicUsize,
 }
 
@@ -168,6 +177,48 @@ pub struct Begun {
     pub body: Body,
 }
 
+impl Own {
+    fn of(upstream: Upstream) -> Result<Self> {
+        let base = upstream.url.trim_end_matches('/');
+        let hint = "hint: it is a base URL such as http://localhost:11434/v1";
+        let url = |endpoint: Endpoint| {
+            let url: Uri = format!("{base}{}", endpoint.path()).parse().ok()?;
+            matches!(url.scheme_str()?, "http" | "https").then_some(url)
+        };
+        let [Some(chat), Some(completions), Some(embeddings), Some(responses)] = Endpoint::ALL.map(url)
+        else {
+            bail!("the upstream {base:?} cannot be asked\n  {hint}");
+        };
+        let authorization = upstream.key.as_ref().map(|key| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {key}"))?;
+            value.set_sensitive(true);
+            anyhow::Ok(value)
+        });
+        let authorization = authorization.transpose().context("the upstream's API key is no header")?;
+        let urls = [chat, completions, embeddings, responses];
+        Ok(Own { upstream, urls, authorization, taken: AtomicUsize::new(0) })
+    }
+}
+
+type Client = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+fn client() -> Result<Client> {
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(Duration::from_secs(5)));
+    http.enforce_http(false); // or it would refuse to be the lower half of https
+    let https = HttpsConnectorBuilder::new().try_with_platform_verifier()?.https_or_http().enable_http1();
+    let mut client = legacy::Client::builder(TokioExecutor::new());
+    client.pool_timer(TokioTimer::new()).pool_max_idle_per_host(1_024);
+    Ok(client.build(https.wrap_connector(http)))
+}
+
+/// An error with all that is behind it: the outermost says only that something failed.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// How one try went wrong.
 enum Failed {
     /// Another may do better.
@@ -178,16 +229,9 @@ enum Failed {
 
 impl Routes {
     /// Over those who dial in, and upstreams of one's own.
-    pub fn new(roster: Arc<Roster>, own: Vec<Upstream>, patience: Patience) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(5))
-            .pool_max_idle_per_host(1_024)
-            .tcp_nodelay(true)
-            .build()?;
-        let own = own.into_iter().map(|upstream| Arc::new(Own { upstream, taken: AtomicUsize::new(0) }));
-        Ok(Routes { roster, own: own.collect(), client, patience, health: RwLock::default() })
+    pub fn new(roster: Arc<Roster>, own: Vec<Upstream>, patience: Patience) -> Result<Self> {
+        let own = own.into_iter().map(|upstream| Own::of(upstream).map(Arc::new)).collect::<Result<_>>()?;
+        Ok(Routes { roster, own, clients: ThreadLocal::new(), patience, health: RwLock::default() })
     }
 
     fn health(&self, name: Name) -> Arc<Health> {
@@ -313,22 +357,21 @@ impl Routes {
                         return Err(Failed::Full(1));
                     }
                     let turn = Turn(own.clone());
-                    let mut request = self
-                        .client
-                        .post(format!("{}{}", own.upstream.url.trim_end_matches('/'), endpoint.path()))
+                    let mut request = Request::post(own.urls[endpoint as usize].clone())
                         .header(header::CONTENT_TYPE, "application/json")
-                        .header("x-request-id", id)
-                        .body(asked.body_for(&served.model));
-                    if let Some(key) = &own.upstream.key {
-                        request = request.bearer_auth(key);
+                        .header("x-request-id", id);
+                    if let Some(authorization) = &own.authorization {
+                        request = request.header(header::AUTHORIZATION, authorization);
                     }
                     if let Some(trace) = trace {
                         request = request.header("traceparent", trace);
                     }
-                    let response = request.send().await.map_err(|error| {
-                        next(format!("the upstream did not answer: {}", error.without_url()))
-                    })?;
-                    let response: Response<reqwest::Body> = response.into();
+                    let request = request.body(Full::from(asked.body_for(&served.model)));
+                    let request = request.map_err(|error| next(error.to_string()))?;
+                    let client = self.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
+                    let sent = client.request(request).await;
+                    let response = sent
+                        .map_err(|error| next(format!("the upstream did not answer: {}", in_full(&error))))?;
                     Ok(response.map(|body| {
                         body.map_err(broke_off)
                             .map_frame(move |frame| {

@@ -31,7 +31,13 @@ fn the_tour_in_readme_works_as_written() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let said = String::from_utf8_lossy(&output.stdout);
-    for expected in ["0.6 USDC a credit", "Vesting: half-year", "pot early"] {
+    for expected in [
+        "0.6 USDC a credit",
+        "Vesting: half-year",
+        "pot early",
+        "echo: Are you worth it?",
+        "charged 0.0000165 credits",
+    ] {
         assert!(said.contains(expected), "no {expected:?} in\n{said}\n{errors}");
     }
     let page = std::fs::read_to_string(folder.join("status.html")).expect("the page");
