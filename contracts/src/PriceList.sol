@@ -5,7 +5,8 @@ import {Entry, IPriceList, PriceListSetup, Unit} from "./interfaces/IPriceList.s
 
 /// At every time, every price is at most what it was a notice before, or was published a notice before.
 contract PriceList is IPriceList {
-    uint256 private constant MOST_ENTRIES = 128;
+    /// What fits into one transaction of 2²⁴ gas, with the longest names and everything compared.
+    uint256 private constant MOST_ENTRIES = 96;
 
     /// @inheritdoc IPriceList
     address public immutable issuer;

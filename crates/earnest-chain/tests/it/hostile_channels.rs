@@ -179,12 +179,7 @@ fn a_lower_or_equal_claim_does_nothing_and_a_higher_one_needs_its_voucher() {
     world.refuses("OverBalance", "seller", channels, &claim(&[row(channel, 101, 101)]));
     world.refuses("OverBalance", "seller", channels, &claim(&[row(channel, u128::MAX, u128::MAX)]));
     // One bad row, and none counts.
-    world.refuses(
-        "OverBalance",
-        "seller",
-        channels,
-        &claim(&[row(channel, 70, 70), row(channel, 101, 101)]),
-    );
+    world.refuses("OverBalance", "seller", channels, &claim(&[row(channel, 70, 70), row(channel, 101, 101)]));
     let receipt = world.does("seller", channels, &claim(&[row(channel, 70, 60), row(channel, 80, 80)]));
     assert_eq!((receipt.logs.len(), state(&mut world, &channel)), (2, (100, 80)));
     world.does("stranger", channels, &settle_call("seller", world.at.cash));
@@ -231,10 +226,11 @@ fn a_signed_batch_is_claimed_as_it_was_signed() {
         let call = paid_in(&mut world, "alice", &deposit_of(channel, 100, 0));
         world.does("alice", channels, &call);
     }
-    let signed = |by: &str, here: &Eip712Domain, rows: &[Row], told: &[Row]| Channels::claimWithSignatureCall {
-        voucherClaims: told.iter().map(|told| row(told.channel, told.ceiling, told.claimed)).collect(),
-        authorizerSignature: key(by).sign(batch_digest(here, rows)),
-    };
+    let signed =
+        |by: &str, here: &Eip712Domain, rows: &[Row], told: &[Row]| Channels::claimWithSignatureCall {
+            voucherClaims: told.iter().map(|told| row(told.channel, told.ceiling, told.claimed)).collect(),
+            authorizerSignature: key(by).sign(batch_digest(here, rows)),
+        };
     let rows = [row_of(first, 50, 40), row_of(second, 50, 30)];
     let bad = "BadSignature";
     for name in ["seller", "session", "alice", "stranger", "other"] {
@@ -303,7 +299,12 @@ fn a_signed_refund_is_good_once() {
         let call = Channels::refundWithSignatureCall { receiverAuthorizerSignature: form, ..good.clone() };
         world.refuses(bad, "alice", channels, &call);
     }
-    world.refuses("ZeroAmount", "alice", channels, &signed("seller's key", refund_digest(&here, id, 0, 0), 0, 0));
+    world.refuses(
+        "ZeroAmount",
+        "alice",
+        channels,
+        &signed("seller's key", refund_digest(&here, id, 0, 0), 0, 0),
+    );
     world.does("stranger", channels, &good);
     world.refuses("WrongNonce", "stranger", channels, &good);
     assert_eq!(world.cash_of(who("alice")), 100_000 * CASH - 90);
@@ -461,7 +462,13 @@ fn words_with_too_many_bits_open_claim_and_move_nothing() {
             for bit in [0x01u8, 0x80] {
                 let mut dirty = data.clone();
                 // The lowest and the highest bit that are too many.
-                let byte = if bit == 0x80 { 0 } else if word == 5 { 26 } else { 11 };
+                let byte = if bit == 0x80 {
+                    0
+                } else if word == 5 {
+                    26
+                } else {
+                    11
+                };
                 dirty[start + 32 * word + byte] ^= bit;
                 let sent = world.chain.send(who(name), TxKind::Call(channels), dirty.into());
                 // A refund or a row of nothing may pass for a channel that never is; nothing comes of it.

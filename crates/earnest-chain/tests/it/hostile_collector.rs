@@ -236,9 +236,16 @@ fn nothing_is_called_from_within_a_transfer() {
 
     let settle = Channels::settleCall { receiver: coin, token: coin }.abi_encode();
     let refund = refund_call(&own, 20).abi_encode();
-    let all = [settle.clone(), refund.clone(), finalize.clone(), deposit.abi_encode(), claim(&[row(own, 40, 40)]).abi_encode()];
+    let all = [
+        settle.clone(),
+        refund.clone(),
+        finalize.clone(),
+        deposit.abi_encode(),
+        claim(&[row(own, 40, 40)]).abi_encode(),
+    ];
     for outer in [settle, finalize, refund] {
-        let calls: Vec<(Address, Bytes)> = all.iter().map(|data| (at.channels, data.clone().into())).collect();
+        let calls: Vec<(Address, Bytes)> =
+            all.iter().map(|data| (at.channels, data.clone().into())).collect();
         world.does("mallory", coin, &prepare(&calls, 0, 1));
         let made = world.asks(coin, &Accomplice::madeCall {});
         world.chain.send(coin, TxKind::Call(at.channels), outer.into()).expect("goes through");
@@ -331,7 +338,10 @@ fn a_coin_that_takes_a_fee_is_not_taken_for_the_whole() {
     // 99 arrive of 100; who says 99 has 99.
     let deposit = deposit_of(channel, 99, 0).call(collector, Bytes::new());
     world.does("alice", channels, &deposit);
-    assert_eq!((state(&mut world, &channel).0, world.asks(coin, &DevCash::balanceOfCall { account: channels })), (99, U256::from(99)));
+    assert_eq!(
+        (state(&mut world, &channel).0, world.asks(coin, &DevCash::balanceOfCall { account: channels })),
+        (99, U256::from(99))
+    );
 }
 
 #[test]

@@ -81,7 +81,9 @@ fn a_role_is_its_holders_alone() {
     }
     // There are four roles.
     let before = world.everything();
-    assert!(world.send(who("issuer"), revenue, &Revenue::rotateCall { which: 4, holder: who("issuer") }).is_err());
+    assert!(
+        world.send(who("issuer"), revenue, &Revenue::rotateCall { which: 4, holder: who("issuer") }).is_err()
+    );
     assert!(world.everything() == before);
     // A role that nobody has is nobody's until the issuer gives it again.
     world.does("issuer", revenue, &Revenue::rotateCall { which: 0, holder: Address::ZERO });
@@ -143,7 +145,8 @@ fn of_thousands_of_altered_claims_none_is_claimed_and_not_settled() {
             1 => {
                 // An offset that points back, far away or around the end of all numbers.
                 let place = 32 * random.random_range(0..4);
-                let far = [U256::MAX, U256::MAX - U256::from(31), U256::ZERO, U256::from(1) << 255, U256::from(64)];
+                let far =
+                    [U256::MAX, U256::MAX - U256::from(31), U256::ZERO, U256::from(1) << 255, U256::from(64)];
                 let to = far[random.random_range(0..far.len())];
                 altered[place..place + 32].copy_from_slice(&to.to_be_bytes::<32>());
             }
@@ -392,7 +395,11 @@ fn an_issuer_that_the_coin_refuses_keeps_no_provider_from_its_pay() {
     world.does("gateway", at.revenue, &claim(&[row(channel, 2_000, 2_000)]));
     let last = split(2_000, &[("one", 500), ("two", 500)]);
     let call = claim_pay(coin, "two", last.leaves[&who("two")], last.proof(who("two")).expect("a leaf"));
-    world.does("mallory", coin, &HostileCash::callBackCall { callee_: at.revenue, data_: call.abi_encode().into() });
+    world.does(
+        "mallory",
+        coin,
+        &HostileCash::callBackCall { callee_: at.revenue, data_: call.abi_encode().into() },
+    );
     world.does("gateway", at.revenue, &publish(coin, 4, 2_000, last.pay, last.tree().root()));
     assert_eq!([who("two"), who("issuer"), at.revenue].map(|of| world.cash_of(of)), [400, 1_200, 0]);
 }

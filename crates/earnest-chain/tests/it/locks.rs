@@ -94,8 +94,7 @@ fn refunds_and_withdrawals_come_back_to_the_vault() {
     // Whoever's the session key is, a wallet or a contract.
     let accomplice = recruit(&mut world);
     for (salt, session) in [(1, who("session")), (2, who("alice")), (3, accomplice)] {
-        let channel =
-            ChannelConfig { payer_authorizer: session, salt: B256::repeat_byte(salt), ..channel };
+        let channel = ChannelConfig { payer_authorizer: session, salt: B256::repeat_byte(salt), ..channel };
         funded(&mut world, channel, 30 * CREDIT);
         assert_eq!(world.credits_of(vault), HELD - 30 * CREDIT);
         let initiate = Channels::initiateWithdrawCall { config: sol_config(&channel), amount: 20 * CREDIT };
@@ -115,7 +114,11 @@ fn refunds_and_withdrawals_come_back_to_the_vault() {
     world.go_to(CLEARABLE + LOCK);
     world.does("stranger", vault, &Vault::releaseCall {});
     assert_eq!(world.credits_of(who("alice")), HELD - 30 * CREDIT);
-    world.does("gateway", at.revenue, &refund_call(&ChannelConfig { salt: B256::repeat_byte(4), ..channel }, u128::MAX));
+    world.does(
+        "gateway",
+        at.revenue,
+        &refund_call(&ChannelConfig { salt: B256::repeat_byte(4), ..channel }, u128::MAX),
+    );
     assert_eq!((world.credits_of(vault), world.credits_of(who("alice"))), (30 * CREDIT, HELD - 30 * CREDIT));
     world.does("stranger", vault, &Vault::releaseCall {});
     assert_eq!((world.credits_of(vault), world.credits_of(who("alice"))), (0, HELD));
@@ -189,7 +192,12 @@ fn no_one_gets_between_a_vault_and_its_channel() {
     let deposit = deposit_of(channel, 10 * CREDIT, 0);
     let locked = of_vault(&mut world, "alice", &deposit);
     // A deposit of the thief's own, in which the vault's is made and would be counted twice.
-    let own = ChannelConfig { payer: who("mallory"), receiver: who("mallory"), receiver_authorizer: who("mallory"), ..channel };
+    let own = ChannelConfig {
+        payer: who("mallory"),
+        receiver: who("mallory"),
+        receiver_authorizer: who("mallory"),
+        ..channel
+    };
     let outer = deposit_of(own, 10 * CREDIT, 0).call(collector, Bytes::new());
     let many = Channels::multicallCall { data: vec![locked.abi_encode().into()] };
     let collect = DepositCollector::collectCall {
@@ -236,7 +244,8 @@ fn a_vault_of_a_contract_that_signs_anything_pays_for_service_alone() {
     let vault = locked(&mut world, &[owner])[0];
     let at = world.at.clone();
     let channel = service(&world, vault);
-    let anything = |deposit: Deposit| deposit.call(at.collector, deposit.vault_proof(Bytes::from(vec![7; 3])));
+    let anything =
+        |deposit: Deposit| deposit.call(at.collector, deposit.vault_proof(Bytes::from(vec![7; 3])));
     for thief in [owner, who("mallory")] {
         let foreign = ChannelConfig { receiver: thief, receiver_authorizer: thief, ..channel };
         let call = anything(deposit_of(foreign, CREDIT, 0));
@@ -362,11 +371,15 @@ fn a_holder_who_is_a_provider_has_the_share_of_what_it_spends_and_no_more() {
     world.refuses("OverShare", "gateway", at.revenue, &publish(split.pay + 1));
     world.does("gateway", at.revenue, &publish(split.pay));
     let proof = split.proof(who("alice")).expect("a leaf");
-    let call = Revenue::claimPayCall { coin: at.credit, provider: who("alice"), cumulative: split.pay, proof };
+    let call =
+        Revenue::claimPayCall { coin: at.credit, provider: who("alice"), cumulative: split.pay, proof };
     world.does("alice", at.revenue, &call);
     world.refuses("NothingToPay", "alice", at.revenue, &call);
     assert_eq!(world.credits_of(who("alice")), spent * 8 / 10);
-    assert_eq!(world.asks(at.credit, &Credit::totalSupplyCall {}).to::<u128>(), supply - (spent - spent * 8 / 10));
+    assert_eq!(
+        world.asks(at.credit, &Credit::totalSupplyCall {}).to::<u128>(),
+        supply - (spent - spent * 8 / 10)
+    );
     world.does("gateway", at.revenue, &refund_call(&channel, u128::MAX));
     assert_eq!((world.credits_of(vault), world.credits_of(at.revenue)), (HELD - spent, 0));
 }

@@ -149,22 +149,25 @@ impl Watch {
             let Some(config) = log.topics().get(1).and_then(|id| self.channels.get(id)).copied() else {
                 continue;
             };
-            let words: [&'static str; 4] = match (self.is_locked(&config), self.vaults.contains(&config.payer)) {
-                (true, _) if from_vaults => {
-                    ["locked deposit", "locked claim", "locked refund", "locked withdrawal"]
-                }
-                (true, _) => ["deposit for a vault", "locked claim", "locked refund", "locked withdrawal"],
-                (_, true) => [
-                    "foreign deposit for a vault",
-                    "foreign claim",
-                    "foreign refund to a vault",
-                    "foreign withdrawal to a vault",
-                ],
-                _ if self.is_honest(&config) => {
-                    ["honest deposit", "honest claim", "honest refund", "honest withdrawal"]
-                }
-                _ => ["thief's deposit", "thief's claim", "thief's refund", "thief's withdrawal"],
-            };
+            let words: [&'static str; 4] =
+                match (self.is_locked(&config), self.vaults.contains(&config.payer)) {
+                    (true, _) if from_vaults => {
+                        ["locked deposit", "locked claim", "locked refund", "locked withdrawal"]
+                    }
+                    (true, _) => {
+                        ["deposit for a vault", "locked claim", "locked refund", "locked withdrawal"]
+                    }
+                    (_, true) => [
+                        "foreign deposit for a vault",
+                        "foreign claim",
+                        "foreign refund to a vault",
+                        "foreign withdrawal to a vault",
+                    ],
+                    _ if self.is_honest(&config) => {
+                        ["honest deposit", "honest claim", "honest refund", "honest withdrawal"]
+                    }
+                    _ => ["thief's deposit", "thief's claim", "thief's refund", "thief's withdrawal"],
+                };
             let topics = [
                 Channels::Deposited::SIGNATURE_HASH,
                 Channels::Claimed::SIGNATURE_HASH,
@@ -244,7 +247,10 @@ impl Watch {
             return Err(format!("LOCK-1: {} of {had} are left of {vault}", now.locked[vault]));
         }
         if now.thieves > was.thieves + pay {
-            return Err(format!("LOCK-1: thieves had {}, got {pay} of pay, have {}", was.thieves, now.thieves));
+            return Err(format!(
+                "LOCK-1: thieves had {}, got {pay} of pay, have {}",
+                was.thieves, now.thieves
+            ));
         }
         if now.honest < was.honest {
             return Err(format!("the honest had {} and have {}", was.honest, now.honest));

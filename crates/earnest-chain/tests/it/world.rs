@@ -224,9 +224,7 @@ impl World {
         let at = &self.at;
         let raise = [at.offering, at.treasury, at.credit, at.cash, at.vault];
         let contracts = raise.into_iter().chain([at.channels, at.collector, at.revenue]);
-        contracts
-            .flat_map(|of| self.chain.slots(of).map(move |(slot, value)| ((of, slot), value)))
-            .collect()
+        contracts.flat_map(|of| self.chain.slots(of).map(move |(slot, value)| ((of, slot), value))).collect()
     }
 
     pub(crate) fn cash_of(&mut self, of: Address) -> u64 {
