@@ -407,6 +407,11 @@ impl Hunt {
     /// One transaction of the thief's.
     pub(super) fn trick(&mut self) -> Result<(), String> {
         let channels = self.world.at.channels;
+        if self.one_in(4)
+            && let Some((from, to, data)) = self.behaves()
+        {
+            return self.sends(from, to, data);
+        }
         self.meant = None;
         let mut ambushed = false;
         let (mut to, mut data) = self.call();
@@ -459,6 +464,43 @@ impl Hunt {
 
     pub(super) fn is_thief(&self, who_: Address) -> bool {
         THIEVES.map(who).contains(&who_) || self.accomplices.contains(&who_)
+    }
+
+    /// What an honest holder would do with a vault, so that there is something to get at: a deposit, a withdrawal.
+    pub(super) fn behaves(&mut self) -> Option<(Address, Address, Bytes)> {
+        let channels = self.world.at.channels;
+        let sessions = ["session", "other session", "alice", "mallory"].map(who);
+        if self.one_in(2) {
+            let channel = ChannelConfig {
+                payer: self.vault(),
+                payer_authorizer: self.pick(&sessions),
+                receiver: self.world.at.revenue,
+                receiver_authorizer: self.world.at.revenue,
+                token: self.world.at.credit,
+                withdraw_delay: LEAST_DELAY,
+                salt: B256::ZERO,
+            };
+            let amount = self.random.random_range(1..3 * CREDIT);
+            let deposit = self.deposit_into(channel, amount);
+            let call = deposit.call(self.world.at.collector, self.consent(&deposit));
+            return Some((self.thief(), channels, call.abi_encode().into()));
+        }
+        let paid: Vec<ChannelConfig> = self.watch.channels.values().copied().collect();
+        let paid = paid.into_iter().filter(|channel| {
+            self.watch.purse.locked.contains_key(&channel.payer)
+                && sessions.contains(&channel.payer_authorizer)
+                && self.left(channel) > 0
+        });
+        let channel = *paid.collect::<Vec<_>>().choose(&mut self.random)?;
+        let config = sol_config(&channel);
+        let data = if self.asked.contains(&channel) {
+            self.asked.retain(|asked| *asked != channel);
+            self.wait(channel.withdraw_delay);
+            Channels::finalizeWithdrawCall { config }.abi_encode()
+        } else {
+            Channels::initiateWithdrawCall { config, amount: self.left(&channel) }.abi_encode()
+        };
+        Some((channel.payer_authorizer, channels, data.into()))
     }
 
     /// An accomplice is told what to do when it is called, and then is called: as collector, or as the coin.
