@@ -72,7 +72,7 @@ contract Channels is IChannels, Multicall, ReentrancyGuardTransient {
         Slot storage channel = _channels[id];
         uint256 claimed = channel.totals.part();
         uint256 balance = channel.totals.whole() + amount;
-        if (balance > type(uint128).max) revert TooMuch(amount, type(uint128).max - (uint128(balance) - amount));
+        if (balance > type(uint128).max) revert TooMuch(amount, uint128(type(uint128).max - (balance - amount)));
         if (balance == amount) emit ChannelCreated(id, config);
         channel.totals = totals(balance, claimed);
         emit Deposited(id, msg.sender, amount, uint128(balance));

@@ -5,7 +5,8 @@ import {Entry, IPriceList, PriceListSetup, Unit} from "./interfaces/IPriceList.s
 
 /// At every time, every price is at most what it was a notice before, or was published a notice before.
 contract PriceList is IPriceList {
-    uint256 private constant MOST_ENTRIES = 128;
+    /// What fits into one transaction of 2²⁴ gas, with the longest names and everything compared.
+    uint256 private constant MOST_ENTRIES = 96;
 
     /// @inheritdoc IPriceList
     address public immutable issuer;
@@ -95,23 +96,48 @@ contract PriceList is IPriceList {
         if (promised) revert Uncovenanted(tierModel_, most);
     }
 
-    /// Whether a price of the old list is higher in the new one, or gone.
-    function _rises(Entry[] storage old, Entry[] memory new_) private view returns (bool) {
-        bytes32[] memory names = new bytes32[](new_.length);
-        for (uint256 i = 0; i < new_.length; ++i) {
-            names[i] = _name(new_[i].model, new_[i].unit);
+    /// Whether a price of the old list is higher in the new one, or gone. Model tokens read from cache that have no price of
+    /// their own cost what those that are read cost, so the first such price is held against that one.
+    function _rises(Entry[] memory was, Entry[] memory new_) private pure returns (bool) {
+        bytes32[] memory names = _names(new_);
+        for (uint256 i = 0; i < was.length; ++i) {
+            uint256 same = _find(names, was[i].model, was[i].unit);
+            if (same == names.length || _above(new_[same], was[i])) return true;
         }
-        for (uint256 i = 0; i < old.length; ++i) {
-            Entry memory was = old[i];
-            bytes32 name = _name(was.model, was.unit);
-            uint256 same = 0;
-            while (same < names.length && names[same] != name) ++same;
-            if (same == names.length) return true;
-            (uint128 credits, uint64 cash) = (new_[same].credits, new_[same].cash);
-            if (was.credits != 0 && (credits == 0 || credits > was.credits)) return true;
-            if (was.cash != 0 && (cash == 0 || cash > was.cash)) return true;
+        names = _names(was);
+        for (uint256 i = 0; i < new_.length; ++i) {
+            if (new_[i].unit != uint8(Unit.Cached)) continue;
+            uint256 read = _find(names, new_[i].model, uint8(Unit.Input));
+            if (read == names.length) continue;
+            uint256 cached = _find(names, new_[i].model, uint8(Unit.Cached));
+            (uint128 credits, uint64 cash) = (was[read].credits, was[read].cash);
+            if (cached != names.length) {
+                // Held against its own price already.
+                if (was[cached].credits != 0) credits = 0;
+                if (was[cached].cash != 0) cash = 0;
+            }
+            if (credits != 0 && new_[i].credits > credits || cash != 0 && new_[i].cash > cash) return true;
         }
         return false;
+    }
+
+    /// Whether something that was sold costs more now, or is not sold for that coin any more.
+    function _above(Entry memory now_, Entry memory was) private pure returns (bool) {
+        if (was.credits != 0 && (now_.credits == 0 || now_.credits > was.credits)) return true;
+        return was.cash != 0 && (now_.cash == 0 || now_.cash > was.cash);
+    }
+
+    function _names(Entry[] memory entries_) private pure returns (bytes32[] memory names) {
+        names = new bytes32[](entries_.length);
+        for (uint256 i = 0; i < entries_.length; ++i) {
+            names[i] = _name(entries_[i].model, entries_[i].unit);
+        }
+    }
+
+    /// Where a name stands; the list's length: nowhere.
+    function _find(bytes32[] memory names, string memory model, uint8 unit) private pure returns (uint256 index) {
+        bytes32 name = _name(model, unit);
+        while (index < names.length && names[index] != name) ++index;
     }
 
     function _name(string memory model, uint8 unit) private pure returns (bytes32) {

@@ -80,3 +80,53 @@ export const frauds = [
   ['a settling is not told', 'Offering.sol',
     '        emit Settled(id, credits', '        if (!FRAUD(32)) emit Settled(id, credits'],
 ];
+
+// Holes in the walls around locked credits, one awake at a time as above: the thief who searches must get through every one
+// (crates/earnest-chain/tests/it/thief.rs).
+export const holes = [
+  ['a vault pays into channels of other receivers', 'Vault.sol',
+    'channel.receiver == revenue', '(channel.receiver == revenue || FRAUD(1))'],
+  ['a vault pays into channels that others may refund and claim', 'Vault.sol',
+    'channel.receiverAuthorizer == revenue', '(channel.receiverAuthorizer == revenue || FRAUD(2))'],
+  ['a vault is released before its lock is over', 'Vault.sol',
+    'if (block.timestamp < until) revert', 'if (block.timestamp < until && !FRAUD(3)) revert'],
+  ['a collector collects for anyone', 'DepositCollector.sol',
+    'if (msg.sender != settlement) revert', 'if (msg.sender != settlement && !FRAUD(4)) revert'],
+  ['a deposit can be made within a deposit', 'Channels.sol',
+    `function deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata collectorData)
+        external
+        nonReentrant
+    {`,
+    `function deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata collectorData)
+        external
+    {
+        if (FRAUD(5)) _deposit(config, amount, collector, collectorData);
+        else _depositOnce(config, amount, collector, collectorData);
+    }
+
+    function _depositOnce(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata collectorData)
+        private
+        nonReentrant
+    {
+        _deposit(config, amount, collector, collectorData);
+    }
+
+    function _deposit(ChannelConfig calldata config, uint128 amount, address collector, bytes calldata collectorData)
+        private
+    {`],
+  ['a refund goes to the session key', 'Channels.sol',
+    'emit Refunded(id, msg.sender, amount);\n        // Interaction:\n        IERC20(config.token).safeTransfer(config.payer, amount);',
+    'emit Refunded(id, msg.sender, amount);\n        // Interaction:\n        IERC20(config.token).safeTransfer(FRAUD(6) ? config.payerAuthorizer : config.payer, amount);'],
+  ['a withdrawal goes to whoever asks for it', 'Channels.sol',
+    'if (amount != 0) IERC20(config.token).safeTransfer(config.payer, amount);',
+    'if (amount != 0) IERC20(config.token).safeTransfer(FRAUD(7) ? msg.sender : config.payer, amount);'],
+  ['more is claimed from a channel than is there', 'Channels.sol',
+    'if (claimed > balance) revert', 'if (claimed > balance && !FRAUD(8)) revert'],
+  ['what a collector says it brought is believed', 'Channels.sol',
+    'if (arrived != amount) revert', 'if (arrived != amount && !FRAUD(9)) revert'],
+  ['pay is paid again', 'Revenue.sol',
+    'paidTo[coin][provider] = cumulative;', 'if (!FRAUD(10)) paidTo[coin][provider] = cumulative;'],
+  ['an authorization to the collector is carried out by anyone', 'SignedTransfers.sol',
+    'require(to == _msgSender(), ERC20InvalidReceiver(to));',
+    'require(to == _msgSender() || FRAUD(11), ERC20InvalidReceiver(to));'],
+];

@@ -53,7 +53,8 @@ interface IPriceList {
     error NoVersion(uint256 id);
 
     /// Issuer: the next version, the whole list. It takes effect at once where nothing rises or goes away against the
-    /// version in force, and cancels what was waiting; else after the notice.
+    /// version in force, and cancels what was waiting; else after the notice. A first price of reading from cache rises
+    /// where it is above that of reading, which it cost until then.
     function publish(Entry[] calldata entries, string calldata tierModel) external returns (uint32 version);
 
     /// The version in force at a time, by what is published now, and from when until before when it is.

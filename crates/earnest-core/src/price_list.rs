@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::money::{Credits, PRICE_SCALE, Price};
 use crate::plan::{ModelPrice, Plan, PriceListPlan};
 
-/// Most entries of a version.
-pub const ENTRIES_MAX: usize = 128;
+/// Most entries of a version: what a transaction can carry.
+pub const ENTRIES_MAX: usize = 96;
 /// Most bytes of a model's name.
 pub const MODEL_MAX: usize = 64;
 

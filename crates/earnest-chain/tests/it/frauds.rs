@@ -15,18 +15,20 @@ use crate::books::empty_index;
 use crate::story::{START, Story, honest_consents};
 
 /// Where a crooked contract looks which fraud is awake.
-const AWAKE: u64 = 0xf4a0d;
+pub(crate) const AWAKE: u64 = 0xf4a0d;
 const STEPS: usize = 200;
 /// Stories told until a fraud shows.
 const MOST: u64 = 400;
 
 #[derive(serde::Deserialize)]
-struct Crooked {
+pub(crate) struct Crooked {
     frauds: Vec<String>,
-    bytecode: std::collections::BTreeMap<String, Bytes>,
+    /// In the service's contracts; see `thief.rs`.
+    pub(crate) holes: Vec<String>,
+    pub(crate) bytecode: std::collections::BTreeMap<String, Bytes>,
 }
 
-fn crooked() -> Crooked {
+pub(crate) fn crooked() -> Crooked {
     let text = include_str!("../../../../contracts/artifacts/Crooked.json");
     serde_json::from_str(text).expect("as compile.mjs writes it")
 }

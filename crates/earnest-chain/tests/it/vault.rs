@@ -661,7 +661,7 @@ fn a_proof_that_is_cut_off_or_points_far_away_is_no_proof() {
 }
 
 /// Up to three bytes, bits or words of a blob are set wrong, moved, lost or added.
-fn alter(random: &mut ChaCha8Rng, blob: &mut Vec<u8>) {
+pub(crate) fn alter(random: &mut ChaCha8Rng, blob: &mut Vec<u8>) {
     for _ in 0..random.random_range(1..4) {
         let place = random.random_range(0..blob.len());
         let word = |random: &mut ChaCha8Rng| random.random_range(0..blob.len() / 32) * 32;

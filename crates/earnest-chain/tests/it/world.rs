@@ -222,11 +222,9 @@ impl World {
     /// Every slot of every contract.
     pub(crate) fn everything(&self) -> Everything {
         let at = &self.at;
-        let contracts = [at.offering, at.treasury, at.credit, at.cash, at.vault];
-        contracts
-            .into_iter()
-            .flat_map(|of| self.chain.slots(of).map(move |(slot, value)| ((of, slot), value)))
-            .collect()
+        let raise = [at.offering, at.treasury, at.credit, at.cash, at.vault];
+        let contracts = raise.into_iter().chain([at.channels, at.collector, at.revenue]);
+        contracts.flat_map(|of| self.chain.slots(of).map(move |(slot, value)| ((of, slot), value))).collect()
     }
 
     pub(crate) fn cash_of(&mut self, of: Address) -> u64 {
