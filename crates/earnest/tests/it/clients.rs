@@ -63,7 +63,9 @@ fn run_on_both(client: &str) {
 
 #[test]
 fn stock_clients_bid_and_settle_on_up_and_on_anvil() {
-    ["viem.mjs", "ethers.mjs", "cast.sh"].map(run_on_both);
+    for client in ["viem.mjs", "ethers.mjs", "cast.sh"] {
+        run_on_both(client);
+    }
 }
 
 #[test]
