@@ -66,11 +66,7 @@ pub async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> 
 }
 
 /// `GET /v1/models/{id}`
-pub async fn model(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    id: Named<String>,
-) -> Answer {
+pub async fn model(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, id: Named<String>) -> Answer {
     let key = gateway.authenticate(&headers)?;
     let id = named(id)?;
     let prices = gateway.prices();

@@ -182,10 +182,12 @@ pub async fn answer(
     let idempotency = header_text(&headers, "idempotency-key").map(str::to_owned);
     let key_id = key.row.read().expect("no panic holds it").id.clone();
     let turn = match idempotency {
-        Some(idempotency) => match gateway.clone().again(key_id, key.line.id, idempotency, sha).await? {
-            Again::Known(response) => return Ok(response),
-            Again::Turn(turn) => Some(turn),
-        },
+        Some(idempotency) => {
+            match gateway.clone().again(key_id, key.line.id, endpoint, idempotency, sha).await? {
+                Again::Known(response) => return Ok(response),
+                Again::Turn(turn) => Some(turn),
+            }
+        }
         None => None,
     };
 
@@ -529,13 +531,15 @@ impl Gateway {
         self: Arc<Self>,
         key: String,
         channel: B256,
+        endpoint: Endpoint,
         idempotency: String,
         asked: B256,
     ) -> Result<Again, Refusal> {
         if idempotency.is_empty() || idempotency.len() > 255 {
             return Err(Refusal::Bad("an Idempotency-Key has 1 to 255 characters".into(), None));
         }
-        let name = (key, idempotency);
+        // The same bytes mean something else to another endpoint.
+        let name = (key, format!("{} {idempotency}", endpoint.path()));
         if !self.running.lock().expect("no panic holds it").insert(name.clone()) {
             return Err(Refusal::Conflict("a request with this Idempotency-Key is still running".into()));
         }
