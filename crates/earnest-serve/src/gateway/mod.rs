@@ -327,9 +327,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/readyz", get(pages::ready))
         .route("/openapi.json", get(pages::openapi))
         .fallback(|| async { Refusal::Missing("there is no such page".into(), "unknown_url") })
-        .method_not_allowed_fallback(|| async { Refusal::Method })
         .with_state(gateway)
         .merge(accept(doors))
+        .method_not_allowed_fallback(|| async { Refusal::Method })
         .layer(DefaultBodyLimit::disable()) // each reads its own
         .layer(from_fn(for_browsers))
 }
