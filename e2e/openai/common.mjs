@@ -8,10 +8,12 @@
 // EARNEST_WRONG_KEY, EARNEST_LIMITED_KEY, EARNEST_EMPTY_KEY: a key that is none, one that may not use the model trouble,
 //   one with no budget left. EARNEST_ECHO_URL, EARNEST_ECHO_KEY: a gateway without an upstream, whose model is an echo.
 //   What is not set is skipped, and said.
+// EARNEST_WIRE: a file that gets a line of JSON for each exchange, to be held against docs/openapi.json.
 //
 // `upstream` (the default) asks what any such server must do; `gateway` all that Earnest's promises.
 
 import assert from "node:assert/strict";
+import { appendFileSync } from "node:fs";
 import { argv, env, exit } from "node:process";
 import { inspect } from "node:util";
 
@@ -33,6 +35,20 @@ export const place = {
   limitedKey: env.EARNEST_LIMITED_KEY ?? (gateway ? undefined : "sk-limited"),
   emptyKey: env.EARNEST_EMPTY_KEY,
 };
+
+if (env.EARNEST_WIRE) {
+  const plain = globalThis.fetch;
+  globalThis.fetch = async (to, init) => {
+    const answer = await plain(to, init);
+    const json = answer.headers.get("content-type")?.startsWith("application/json");
+    const line = {
+      url: String(to?.url ?? to), method: init?.method ?? "GET", status: answer.status,
+      asked: typeof init?.body === "string" ? init.body : null, answered: json ? await answer.clone().text().catch(() => null) : null,
+    };
+    appendFileSync(env.EARNEST_WIRE, `${JSON.stringify(line)}\n`);
+    return answer;
+  };
+}
 
 // Runs the parts one after the other; each says what it checked, and no failure hides another.
 export async function run(client, parts) {

@@ -101,7 +101,8 @@ const parts = {
   },
 
   async stop() {
-    const body = { model, messages: hello, max_tokens: 800 };
+    // Noise that is not UTF-8 can hide a letter from llama.cpp: a seed with which it does not.
+    const body = { model, messages: hello, max_tokens: 800, seed: 5 };
     for (const stop of ["e", ["e", " the"]]) {
       const answer = await client.chat.completions.create({ ...body, stop });
       assert.equal(answer.choices[0].finish_reason, "stop");

@@ -44,6 +44,25 @@ EMPTY_KEY = os.environ.get("EARNEST_EMPTY_KEY")
 # llama.cpp now and then closes a connection that was about to be used again.
 RETRIES = 0 if GATEWAY else 2
 
+if wire := os.environ.get("EARNEST_WIRE"):
+    plain, plain_async = httpx.Client.send, httpx.AsyncClient.send
+
+    def tell(request, answer):
+        try:
+            asked = request.content.decode()
+        except (httpx.RequestNotRead, UnicodeDecodeError):
+            asked = None
+        line = {"url": str(request.url), "method": request.method, "status": answer.status_code, "asked": asked or None, "answered": None}
+        with open(wire, "a") as file:
+            file.write(json.dumps(line) + "\n")
+        return answer
+
+    async def send_async(self, request, **more):
+        return tell(request, await plain_async(self, request, **more))
+
+    httpx.Client.send = lambda self, request, **more: tell(request, plain(self, request, **more))
+    httpx.AsyncClient.send = send_async
+
 HELLO = [{"role": "system", "content": "You are terse."}, {"role": "user", "content": "Say something."}]
 SOME = {"model": MODEL, "messages": HELLO, "seed": 5}
 

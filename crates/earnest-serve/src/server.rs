@@ -35,6 +35,8 @@ pub struct Limits {
     pub request: Duration,
     /// How long a connection is kept for further requests; one answer more may be read for as long again.
     pub connection: Duration,
+    /// How long a client may take nothing of what is there for it.
+    pub stall: Duration,
     /// Bytes of a body.
     pub body: usize,
     /// How long those who are being answered have when the server stops.
@@ -62,6 +64,7 @@ impl Default for Limits {
             headers: Duration::from_secs(10),
             request: Duration::from_secs(30),
             connection: Duration::from_secs(120),
+            stall: Duration::from_secs(60),
             body: BODY,
             grace: Duration::from_secs(5),
         }
@@ -203,7 +206,7 @@ async fn connection(limits: Limits, stream: TcpStream, app: Router, mut stopped:
     let _ = stream.set_nodelay(true);
     // What an answer costs goes by what was written out of it.
     let written = Arc::new(Connection::default());
-    let stream = Written::new(stream, written.clone());
+    let stream = Written::new(stream, written.clone(), limits.stall);
     let app = TowerToHyperService::new(app);
     let app = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(written.clone());

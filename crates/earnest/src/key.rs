@@ -241,11 +241,11 @@ fn now_ms() -> u64 {
 impl Held {
     fn id(&self) -> B256 {
         let settlement = Settlement { chain_id: self.chain_id, at: self.settlement };
-        settlement.channel_id(&self.channel).expect("its delay was checked when it was opened")
+        settlement.channel_id(&self.channel).expect("it was checked when it was read")
     }
 
     fn key(&self) -> Key {
-        Key::parse(&hex::encode(self.session_key)).expect("it was made by this program")
+        Key::parse(&hex::encode(self.session_key)).expect("it was checked when it was read")
     }
 
     fn voucher(&self, ceiling: u128) -> Voucher {
@@ -268,12 +268,23 @@ impl Purse {
     fn open(folder: &Path) -> Result<Self> {
         let file = folder.join(FILE);
         let held = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} cannot be read", file.display()))?,
+            Ok(bytes) => Self::read(&bytes).with_context(|| format!("{} cannot be read", file.display()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", file.display())),
         };
         Ok(Purse { file, held })
+    }
+
+    /// What somebody wrote into the file must not end in a panic later.
+    fn read(bytes: &[u8]) -> Result<Vec<Held>> {
+        let all: Vec<Held> = serde_json::from_slice(bytes)?;
+        for (number, held) in all.iter().enumerate() {
+            let settlement = Settlement { chain_id: held.chain_id, at: held.settlement };
+            let bad = |what: &str| format!("channel {number} in it has a {what} that cannot be");
+            settlement.channel_id(&held.channel).with_context(|| bad("withdrawDelay"))?;
+            Key::parse(&hex::encode(held.session_key)).with_context(|| bad("session_key"))?;
+        }
+        Ok(all)
     }
 
     /// Whole or not at all, and for nobody else to read.
@@ -844,5 +855,43 @@ impl Withdraw {
         session.chain.send(&key, at, &Channels::finalizeWithdrawCall { config })?;
         println!("withdrawn to {}", held.channel.payer);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    #[test]
+    fn a_damaged_key_file_is_refused_or_can_be_used() {
+        let one = "0x1111111111111111111111111111111111111111";
+        let held = format!(
+            r#"[{{"gateway":"http://x","chain_id":1,"settlement":"{one}","revenue":"{one}","channel":{{"payer":"{one}",
+            "payerAuthorizer":"{one}","receiver":"{one}","receiverAuthorizer":"{one}","token":"{one}","withdrawDelay":900,
+            "salt":"{salt}"}},"session_key":"{salt}","keys":[{{"id":"k","name":"n","secret":"s"}}]}}]"#,
+            salt = B256::repeat_byte(7)
+        );
+        assert_eq!(Purse::read(held.as_bytes()).expect("as it is written").len(), 1);
+        let (zero, long) = (B256::ZERO.to_string(), "1099511627776");
+        for bad in [held.replace(&B256::repeat_byte(7).to_string(), &zero), held.replace("900", long)] {
+            assert!(Purse::read(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..5_000 {
+            let mut bytes = held.clone().into_bytes();
+            for _ in 0..dice.random_range(1..4) {
+                let at = dice.random_range(0..bytes.len());
+                match dice.random_range(0..3) {
+                    0 => bytes[at] = dice.random(),
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes[at] = b"0123456789abcdef\"{}[],:"[dice.random_range(0..23)],
+                }
+            }
+            for held in Purse::read(&bytes).unwrap_or_default() {
+                held.voucher(1);
+            }
+            let _ = serde_json::from_slice::<Terms>(&bytes);
+        }
     }
 }

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use alloy_primitives::Address;
 use anyhow::{Context, Result};
-use base64::Engine;
 use clap::{Args, Subcommand};
-use earnest_chain::voucher::{House, SignedReceipt};
+use earnest_chain::voucher::House;
 use earnest_serve::gateway::amount;
-use earnest_serve::gateway::receipt::Receipt;
+use earnest_serve::gateway::receipt::{self, Receipt};
 
 use crate::session::{Place, Where};
 
@@ -49,7 +48,8 @@ impl ReceiptCommand {
         let Place { record, .. } =
             serde_json::from_str(&place).with_context(|| format!("{} cannot be read", file.display()))?;
         let house = House { chain_id: record.chain_id, revenue: record.contracts.revenue };
-        let receipt = Receipt::verify(&read(&text)?, house, verify.signer.unwrap_or(record.gateway))?;
+        let receipt =
+            Receipt::verify(&receipt::read(&text)?, house, verify.signer.unwrap_or(record.gateway))?;
         if verify.json {
             println!("{}", serde_json::to_string_pretty(&receipt)?);
             return Ok(());
@@ -67,18 +67,4 @@ impl ReceiptCommand {
         println!("  served by {}", receipt.provider);
         Ok(())
     }
-}
-
-/// In any form in which it is handed out.
-fn read(text: &str) -> Result<SignedReceipt> {
-    let text = text.trim();
-    let text = text.strip_prefix(": earnest-receipt").unwrap_or(text).trim();
-    let text = text.strip_prefix("x-earnest-receipt:").unwrap_or(text).trim();
-    if text.starts_with('{') {
-        return serde_json::from_str(text).context("the receipt cannot be read");
-    }
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .context("the receipt is neither JSON nor base64")?;
-    serde_json::from_slice(&bytes).context("the receipt cannot be read")
 }

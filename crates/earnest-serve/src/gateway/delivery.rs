@@ -37,17 +37,16 @@ impl Connection {
 pub struct Written<S> {
     socket: S,
     connection: Arc<Connection>,
+    /// How long a client may take nothing of what is there for it.
+    patience: Duration,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// How long a client may take nothing of what is there for it.
-const STALL: Duration = Duration::from_secs(60);
-
 impl<S> Written<S> {
-    /// Watches a socket.
-    pub fn new(socket: S, connection: Arc<Connection>) -> Self {
-        Written { socket, connection, stalled: None }
+    /// Watches a socket, and gives up on a client that takes nothing for so long.
+    pub fn new(socket: S, connection: Arc<Connection>, patience: Duration) -> Self {
+        Written { socket, connection, patience, stalled: None }
     }
 
     /// A client that takes nothing for too long has left.
@@ -56,7 +55,7 @@ impl<S> Written<S> {
             self.stalled = None;
             return went;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.patience)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -204,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_counts_once_its_bytes_are_written_out() {
         let connection = Arc::new(Connection::default());
-        let mut socket = Written::new(tokio::io::sink(), connection.clone());
+        let mut socket = Written::new(tokio::io::sink(), connection.clone(), Duration::MAX);
         let (told, hear) = mpsc::channel();
         let delivery = Delivery::new(move |ended| {
             let _ = told.send(ended);
@@ -227,7 +226,7 @@ mod tests {
     #[test]
     fn who_leaves_has_had_what_was_written_out() {
         let connection = Arc::new(Connection::default());
-        let socket = Written::new((), connection.clone());
+        let socket = Written::new((), connection.clone(), Duration::MAX);
         let (told, hear) = mpsc::channel();
         let delivery = Delivery::new(move |ended| {
             let _ = told.send(ended);

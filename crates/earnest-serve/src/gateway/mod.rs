@@ -64,6 +64,10 @@ pub struct Settings {
     pub share_bps: u16,
     /// How long providers may take.
     pub patience: Patience,
+    /// How long a request's body may take to come.
+    pub body_time: Duration,
+    /// Bytes of long bodies that are held at once.
+    pub bodies: usize,
     /// Requests of one key at once.
     pub concurrency_per_key: u32,
     /// Model tokens that are written at most where a request does not say.
@@ -89,6 +93,8 @@ impl Settings {
             providers: Admission::Only(Default::default()),
             share_bps: 0,
             patience: Patience { head: Duration::from_secs(300), piece: Duration::from_secs(120) },
+            body_time: Duration::from_secs(60),
+            bodies: 512 << 20,
             concurrency_per_key: 4_096,
             most_written: 4_096,
             lease_requests: 64,
@@ -162,6 +168,8 @@ pub struct Gateway {
     sending: Mutex<()>,
     /// Looks at single channels at once: strangers can ask for them.
     looks: tokio::sync::Semaphore,
+    /// Blocks of long bodies that there is room for.
+    bodies: tokio::sync::Semaphore,
 }
 
 /// Looks at once.
@@ -231,6 +239,7 @@ impl Gateway {
             till,
             sending: Mutex::default(),
             looks: tokio::sync::Semaphore::new(LOOKS),
+            bodies: tokio::sync::Semaphore::new(settings.bodies / serve::BLOCK),
             settings,
             place,
         }))
@@ -318,9 +327,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/readyz", get(pages::ready))
         .route("/openapi.json", get(pages::openapi))
         .fallback(|| async { Refusal::Missing("there is no such page".into(), "unknown_url") })
-        .method_not_allowed_fallback(|| async { Refusal::Method })
         .with_state(gateway)
         .merge(accept(doors))
+        .method_not_allowed_fallback(|| async { Refusal::Method })
         .layer(DefaultBodyLimit::disable()) // each reads its own
         .layer(from_fn(for_browsers))
 }

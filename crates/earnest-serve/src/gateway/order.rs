@@ -132,7 +132,7 @@ impl Wanted {
 
 /// `POST /earnest/orders`
 pub async fn post(State(gateway): State<Arc<Gateway>>, body: axum::body::Body) -> Result<Response, Refusal> {
-    let body = super::serve::read_small(body).await?;
+    let body = super::serve::read_small(body, gateway.settings.body_time).await?;
     let state = gateway.follow(&body).await?;
     Ok(axum::Json(state).into_response())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,12 @@ const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
 const RECEIPTS: u32 = 100;
 
 type Answer = Result<Json<Value>, Refusal>;
+/// What stands in a path, if it can stand there.
+type Named<T> = Result<Path<T>, PathRejection>;
+
+fn named<T>(name: Named<T>) -> Result<T, Refusal> {
+    name.map(|Path(name)| name).map_err(|why| Refusal::Bad(why.body_text(), None))
+}
 
 fn internal(error: impl std::fmt::Display) -> Refusal {
     Refusal::Internal(error.to_string())
@@ -59,12 +66,9 @@ pub async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> 
 }
 
 /// `GET /v1/models/{id}`
-pub async fn model(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Answer {
+pub async fn model(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, id: Named<String>) -> Answer {
     let key = gateway.authenticate(&headers)?;
+    let id = named(id)?;
     let prices = gateway.prices();
     let known = prices.rates(&id, key.line.coin).is_some() && gateway.routes.serves(&id);
     if !known {
@@ -144,8 +148,13 @@ pub struct By {
 }
 
 /// `GET /earnest/usage?by=day|model|key&days=30`: of this key; of all keys of its channel with `by=key`.
-pub async fn usage(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Query(by): Query<By>) -> Answer {
+pub async fn usage(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    by: Result<Query<By>, QueryRejection>,
+) -> Answer {
     let key = gateway.authenticate(&headers)?;
+    let Query(by) = by.map_err(|why| Refusal::Bad(why.body_text(), None))?;
     let by_word = by.by.unwrap_or_else(|| "day".into());
     if !["day", "model", "key"].contains(&by_word.as_str()) {
         return Err(Refusal::Bad(format!("usage goes by day, model or key, not by {by_word:?}"), Some("by")));
@@ -194,9 +203,10 @@ pub fn date(day: u64) -> String {
 pub async fn receipt(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Named<String>,
 ) -> Result<Response, Refusal> {
     let key = gateway.authenticate(&headers)?;
+    let id = named(id)?;
     let channel = key.line.id;
     let name = id.clone();
     let found = read(&gateway, move |gateway| gateway.journal.receipt(&name, channel)).await?;
@@ -231,16 +241,17 @@ async fn statement_of(gateway: &Arc<Gateway>, coin: Coin, number: Option<u32>) -
 /// `GET /earnest/statements/{coin}`
 pub async fn last_statement(
     State(gateway): State<Arc<Gateway>>,
-    Path(coin): Path<String>,
+    coin: Named<String>,
 ) -> Result<Response, Refusal> {
-    statement_of(&gateway, coin_named(&coin)?, None).await
+    statement_of(&gateway, coin_named(&named(coin)?)?, None).await
 }
 
 /// `GET /earnest/statements/{coin}/{number}`
 pub async fn statement(
     State(gateway): State<Arc<Gateway>>,
-    Path((coin, number)): Path<(String, u32)>,
+    path: Named<(String, u32)>,
 ) -> Result<Response, Refusal> {
+    let (coin, number) = named(path)?;
     statement_of(&gateway, coin_named(&coin)?, Some(number)).await
 }
 

@@ -2,8 +2,9 @@
 //! It is checked without asking anyone.
 
 use alloy_primitives::{Address, B256};
+use base64::Engine;
 use earnest_chain::voucher::{House, SignedReceipt};
-use earnest_core::charge::{Rates, Service, Usage};
+use earnest_core::charge::{NoPrice, Rates, Service, Usage};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -59,6 +60,12 @@ pub enum BadReceipt {
     /// It cannot be read.
     #[error("the receipt cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
+    /// It is in no form in which receipts are handed out.
+    #[error("the receipt is neither JSON nor base64: {0}")]
+    Form(#[from] base64::DecodeError),
+    /// Its own numbers give no sum.
+    #[error("its usage at its prices gives no sum: {0}")]
+    Sum(#[from] NoPrice),
     /// The key that signed is not the gateway's.
     #[error("the signature is not by {expected} but by {}", .found.map_or("nobody".into(), |found| found.to_string()))]
     Signer {
@@ -107,13 +114,25 @@ impl Receipt {
         if found != Some(signer) {
             return Err(BadReceipt::Signer { expected: signer, found });
         }
-        let cost = receipt.rates.charge(receipt.service, receipt.usage).unwrap_or(u128::MAX);
+        let cost = receipt.rates.charge(receipt.service, receipt.usage)?;
         // Never more than it costs; less where the most that the request could cost was less.
         if receipt.charge > cost {
             return Err(BadReceipt::Charge { charged: receipt.charge, cost });
         }
         Ok(receipt)
     }
+}
+
+/// Reads one in any form in which it is handed out: JSON, the header `x-earnest-receipt`, a stream's comment.
+pub fn read(text: &str) -> Result<SignedReceipt, BadReceipt> {
+    let text = text.trim();
+    let text = text.strip_prefix(": earnest-receipt").unwrap_or(text).trim();
+    let text = text.strip_prefix("x-earnest-receipt:").unwrap_or(text).trim();
+    if text.starts_with('{') {
+        return Ok(serde_json::from_str(text)?);
+    }
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text)?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 /// Numbers of 128 bits are text in JSON.

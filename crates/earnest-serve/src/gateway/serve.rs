@@ -15,6 +15,7 @@ use bytes::Bytes;
 use earnest_chain::voucher::SignedReceipt;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
+use tokio::sync::SemaphorePermit;
 
 use super::books::{ApiKey, NotAdmitted, hash_of};
 use super::delivery::{Connection, Delivery, Ended};
@@ -33,8 +34,9 @@ pub const BODY: usize = 16 << 20;
 const OVERLONG: usize = 256 << 20;
 /// Bytes of a JSON answer at most.
 const ANSWER: usize = 64 << 20;
-/// How long a body may take to come.
-const BODY_TIME: Duration = Duration::from_secs(60);
+/// Bytes of a body that every connection may bring; what is longer needs room block by block, for what many say that
+/// they will send is not there at once.
+pub const BLOCK: usize = 64 << 10;
 /// Entries that the journal may be behind before nothing more is taken in.
 const BEHIND: u64 = 50_000;
 /// Times that a stream that breaks off before its first event is tried with others.
@@ -171,17 +173,21 @@ pub async fn answer(
         return Err(Refusal::Busy(format!("this key has {most} requests in flight, as many as it may"), 1));
     }
     let length = header_text(&headers, "content-length").and_then(|length| length.parse().ok());
-    let body = read_body(length, body).await?;
+    let (body, _room) = gateway.read_body(length, body).await?;
     let asked = Asked::read(endpoint, &body, gateway.settings.most_written)?;
     let sha = B256::from_slice(&Sha256::digest(&body));
+    let length = body.len() as u64;
+    drop(body);
 
     let idempotency = header_text(&headers, "idempotency-key").map(str::to_owned);
     let key_id = key.row.read().expect("no panic holds it").id.clone();
     let turn = match idempotency {
-        Some(idempotency) => match gateway.clone().again(key_id, key.line.id, idempotency, sha).await? {
-            Again::Known(response) => return Ok(response),
-            Again::Turn(turn) => Some(turn),
-        },
+        Some(idempotency) => {
+            match gateway.clone().again(key_id, key.line.id, endpoint, idempotency, sha).await? {
+                Again::Known(response) => return Ok(response),
+                Again::Turn(turn) => Some(turn),
+            }
+        }
         None => None,
     };
 
@@ -200,7 +206,7 @@ pub async fn answer(
         most: asked.most,
         reserve,
         asked: sha,
-        length: body.len() as u64,
+        length,
     };
     let job = Job::new(gateway.clone(), key, id.clone(), admitted, lease, turn);
     let mut span = gateway.trace.begin(endpoint, &asked.model, &headers);
@@ -219,38 +225,65 @@ pub async fn answer(
     Ok(response)
 }
 
-async fn read_body(length: Option<usize>, mut body: AxumBody) -> Result<Bytes, Refusal> {
-    let reading = async {
-        let mut bytes = bytes::BytesMut::with_capacity(length.unwrap_or(0).min(64 << 10));
-        let mut length = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return Err(Refusal::Bad("the body broke off".into(), None)) };
-            let Ok(data) = frame.into_data() else { continue };
-            length += data.len();
-            if length <= BODY {
-                bytes.extend_from_slice(&data);
-            } else if length <= OVERLONG {
-                // Read on, and forget: a client that is still sending would not hear the answer.
-                bytes = bytes::BytesMut::new();
-            } else {
-                return Err(Refusal::TooLarge(BODY));
+impl Gateway {
+    /// A body, and the room that it takes until it is let go of.
+    async fn read_body(
+        &self,
+        length: Option<usize>,
+        mut body: AxumBody,
+    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+        let reading = async {
+            let mut bytes = bytes::BytesMut::with_capacity(length.unwrap_or(0).min(BLOCK));
+            let mut room: Option<SemaphorePermit<'_>> = None;
+            let (mut length, mut blocks, mut refusal) = (0, 1, None);
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return Err(Refusal::Bad("the body broke off".into(), None)) };
+                let Ok(data) = frame.into_data() else { continue };
+                length += data.len();
+                if length > OVERLONG {
+                    return Err(Refusal::TooLarge(BODY));
+                }
+                if length > BODY {
+                    refusal = Some(Refusal::TooLarge(BODY));
+                }
+                while refusal.is_none() && blocks * BLOCK < length {
+                    match self.bodies.try_acquire() {
+                        Ok(block) => match &mut room {
+                            Some(room) => room.merge(block),
+                            None => room = Some(block),
+                        },
+                        Err(_) => {
+                            let why = "this gateway reads as many long requests as it can at once";
+                            refusal = Some(Refusal::Busy(why.into(), 1));
+                        }
+                    }
+                    blocks += 1;
+                }
+                if refusal.is_none() {
+                    bytes.extend_from_slice(&data);
+                } else {
+                    // Read on, and forget: a client that is still sending would not hear the answer.
+                    (bytes, room) = (bytes::BytesMut::new(), None);
+                }
             }
+            refusal.map_or(Ok((bytes.freeze(), room)), Err)
+        };
+        if length.is_some_and(|length| length > OVERLONG) {
+            return Err(Refusal::TooLarge(BODY));
         }
-        if length > BODY { Err(Refusal::TooLarge(BODY)) } else { Ok(bytes.freeze()) }
-    };
-    if length.is_some_and(|length| length > OVERLONG) {
-        return Err(Refusal::TooLarge(BODY));
+        let time = self.settings.body_time;
+        tokio::time::timeout(time, reading).await.unwrap_or(Err(Refusal::TooSlow))
     }
-    tokio::time::timeout(BODY_TIME, reading).await.unwrap_or(Err(Refusal::TooSlow))
 }
 
 /// A body of a few lines.
-pub async fn read_small(body: AxumBody) -> Result<Bytes, Refusal> {
+pub async fn read_small(body: AxumBody, time: Duration) -> Result<Bytes, Refusal> {
     const MOST: usize = 64 << 10;
     let limited = http_body_util::Limited::new(body, MOST);
-    match tokio::time::timeout(BODY_TIME, limited.collect()).await {
+    match tokio::time::timeout(time, limited.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(_)) => Err(Refusal::TooLarge(MOST)),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::TooLarge(MOST)),
+        Ok(Err(_)) => Err(Refusal::Bad("the body broke off".into(), None)),
         Err(_) => Err(Refusal::TooSlow),
     }
 }
@@ -498,13 +531,15 @@ impl Gateway {
         self: Arc<Self>,
         key: String,
         channel: B256,
+        endpoint: Endpoint,
         idempotency: String,
         asked: B256,
     ) -> Result<Again, Refusal> {
         if idempotency.is_empty() || idempotency.len() > 255 {
             return Err(Refusal::Bad("an Idempotency-Key has 1 to 255 characters".into(), None));
         }
-        let name = (key, idempotency);
+        // The same bytes mean something else to another endpoint.
+        let name = (key, format!("{} {idempotency}", endpoint.path()));
         if !self.running.lock().expect("no panic holds it").insert(name.clone()) {
             return Err(Refusal::Conflict("a request with this Idempotency-Key is still running".into()));
         }

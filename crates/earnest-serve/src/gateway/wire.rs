@@ -63,6 +63,58 @@ struct Fields<'a> {
     stream_options: Option<&'a RawValue>,
 }
 
+/// The names of those fields, and whether a body writes one of them in another way that some providers take for the same:
+/// Go's parser (Ollama's) does not tell `Model` from `model`, nor `ſtream` from `stream`, and the last one counts.
+struct Names(Option<String>);
+
+impl Names {
+    const READ: [&str; 9] = [
+        "model",
+        "stream",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "n",
+        "best_of",
+        "background",
+        "stream_options",
+    ];
+
+    fn is_another_way(name: &str) -> bool {
+        let folded = name.chars().map(|letter| match letter {
+            'ſ' => 's',
+            '\u{212a}' => 'k', // the sign of the Kelvin
+            letter => letter.to_ascii_lowercase(),
+        });
+        !Self::READ.contains(&name) && Self::READ.iter().any(|read| folded.clone().eq(read.chars()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Names;
+
+            fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                to.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                let mut found = None;
+                while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+                    map.next_value::<serde::de::IgnoredAny>()?;
+                    if Names::is_another_way(&name) {
+                        found = Some(name.into_owned());
+                    }
+                }
+                Ok(Names(found))
+            }
+        }
+        from.deserialize_map(Visitor)
+    }
+}
+
 /// Where fields stand that may be there and say nothing: a second one of the same name must not be added.
 #[derive(Deserialize)]
 struct Places<'a> {
@@ -120,6 +172,12 @@ impl Asked {
         }
         let fields: Fields<'_> =
             serde_json::from_slice(body).map_err(|error| bad(format!("the body cannot be read: {error}")))?;
+        if let Ok(Names(Some(name))) = serde_json::from_slice(body) {
+            return Err(bad(format!(
+                "the field {name:?} is refused: some providers take it for {:?}",
+                name.to_ascii_lowercase()
+            )));
+        }
         let model = fields.model.filter(|model| !model.is_empty());
         let model = model.ok_or(Refusal::Bad("you must provide a model parameter".into(), Some("model")))?;
         if fields.background == Some(true) {
@@ -476,6 +534,10 @@ mod tests {
             r#"{"model":"a","stream":"yes"}"#,
             r#"{"model":"a","stream":true,"stream_options":{"include_usage":true,"include_usage":false}}"#,
             r#"{"model":"a","background":true}"#,
+            r#"{"model":"a","Model":"b"}"#,
+            r#"{"model":"a","\u017ftream":true}"#,
+            r#"{"model":"a","Max_Tokens":9}"#,
+            r#"{"model":"a","N":9}"#,
             r#"{"model":""}"#,
             r#"{"model":7}"#,
             "{}",

@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::Desk;
 use super::hello::{Challenge, Hello, HelloError, Offer, Realm};
 use super::served::{Log, LogError};
-use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, STREAM_WINDOW};
+use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, RESETS, STREAM_WINDOW};
 
 /// What may be under way of one request.
 const REQUEST_WINDOW: u32 = 256 << 10;
@@ -327,6 +327,7 @@ impl Provider {
             .initial_stream_window_size(REQUEST_WINDOW)
             .initial_connection_window_size(REQUESTS_WINDOW)
             .max_concurrent_streams(u32::from(self.concurrency) + 1)
+            .max_pending_accept_reset_streams(RESETS)
             .max_send_buf_size(STREAM_WINDOW as usize)
             .max_header_list_size(HEADERS)
             .keep_alive_interval(PULSE)

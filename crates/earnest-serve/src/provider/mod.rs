@@ -40,6 +40,9 @@ const PULSE: Duration = Duration::from_secs(10);
 const STREAM_WINDOW: u32 = 64 << 10;
 /// What may be under way of all requests on their way to a provider, which takes them as they come.
 const REQUESTS_WINDOW: u32 = 1 << 20;
+/// Requests at once that were given up before they were looked at. HTTP/2's usual bound of 20 is against clients that mean
+/// no good; a gateway passes on what any of its clients does, and one of them must not end the link of all.
+const RESETS: usize = 16_384;
 /// Bytes of one message's headers or trailers.
 const HEADERS: u32 = 16 << 10;
 

@@ -7,6 +7,7 @@ mod echo;
 mod gateway;
 mod hostile;
 mod methods;
+mod parsers;
 mod provider;
 mod provider_hostile;
 mod sockets;

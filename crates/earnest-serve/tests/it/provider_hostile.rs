@@ -616,3 +616,53 @@ async fn bytes_changed_on_the_way_end_a_link_and_the_provider_dials_again() {
     assert!(lost >= 3 && numbers.len() == 5);
     working.task.abort();
 }
+
+/// Whoever has a key can begin requests and leave, as fast as the gateway takes them, and pays nothing for it. Each is a
+/// stream of the link that is reset, and HTTP/2 has limits for those: the link must outlive them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_who_come_and_go_at_once_do_not_take_the_link_with_them() {
+    let app = Router::new().route(
+        "/v1/chat/completions",
+        post(|body: String| async move {
+            let pause = Duration::from_millis(if body.contains("patient") { 30 } else { 5_000 });
+            let pieces = futures_util::stream::iter(0..100).then(move |_| async move {
+                tokio::time::sleep(pause).await;
+                Ok::<_, std::convert::Infallible>("data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")
+            });
+            ([("content-type", "text/event-stream")], Body::from_stream(pieces)).into_response()
+        }),
+    );
+    let upstream = upstream(app).await;
+    let gate = Gate::open(Admission::Anyone).await;
+    let working = start(provider("resets", &gate, &upstream));
+    let link = gate.link().await;
+    let patient = BODY.replace("temperature", "patient");
+    let answer = link.send(ask(CHAT, patient)).await.expect("an answer");
+    let reading = tokio::spawn(whole(answer));
+    let mut gone = 0;
+    for round in 0..40 {
+        let hasty = (0..150).map(|_| {
+            let link = link.clone();
+            tokio::spawn(async move { drop(link.send(ask(CHAT, BODY)).await) })
+        });
+        let hasty: Vec<_> = hasty.collect();
+        // From before they are sent to after they are being answered.
+        tokio::time::sleep(Duration::from_micros(round * 250)).await;
+        gone += hasty.len();
+        hasty.iter().for_each(tokio::task::JoinHandle::abort);
+        futures_util::future::join_all(hasty).await;
+    }
+    let (status, body, _) = reading.await.expect("who is patient is answered whole");
+    assert_eq!((status, body.iter().filter(|byte| **byte == b'x').count()), (StatusCode::OK, 100));
+    assert!(
+        working.news.lock().expect("not held").iter().all(|told| !told.contains("lost")),
+        "{gone} took it"
+    );
+    for _ in 0..100 {
+        if link.inflight() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(link.inflight(), 0);
+}

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
+use serde_json::{Value, json};
+
 use crate::{folder, root};
 
 /// A process that prints `upstream URL MODEL` when it answers; killed with the test.
@@ -202,10 +204,12 @@ fn stock_clients_find_in_the_gateway_what_they_expect() {
     let built_in = Lab::start(&echo, &[]);
     let limited = another_key(&troubled, "limited", &["--models", "noise"]);
     let empty = another_key(&troubled, "empty", &["--total", "0.000001 cash"]);
+    let wire = real.join("wire.lines");
     suites(
         &python,
         "gateway",
         &[
+            ("EARNEST_WIRE", wire.to_str().expect("a path")),
             ("EARNEST_BASE_URL", &lab.url),
             ("EARNEST_API_KEY", &lab.key),
             ("EARNEST_TROUBLE_URL", &bad.url),
@@ -217,4 +221,79 @@ fn stock_clients_find_in_the_gateway_what_they_expect() {
             ("EARNEST_ECHO_KEY", &built_in.key),
         ],
     );
+    as_described(&wire, &lab.url);
+}
+
+fn description() -> Value {
+    let text = std::fs::read_to_string(root().join("docs/openapi.json")).expect("the description");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// What went over the wire is what docs/openapi.json says: requests that were answered, answers of the honest gateway, and
+/// refusals of every one.
+fn as_described(wire: &Path, honest: &str) {
+    let document = description();
+    let check = |schema: &Value, text: &str, line: &str| {
+        let mut root = schema.clone();
+        root["components"] = document["components"].clone();
+        let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {line}"));
+        if let Err(error) = jsonschema::validate(&root, &value) {
+            panic!("not as described: {error} at {}: {line}", error.instance_path());
+        }
+    };
+    let lines = std::fs::read_to_string(wire).expect("the suites tell");
+    let (mut asked, mut answered) = (0, 0);
+    for line in lines.lines() {
+        let said: Value = serde_json::from_str(line).expect("JSON");
+        let url = said["url"].as_str().expect("a URL");
+        let Some((_, path)) = url.split_once("/v1") else { continue };
+        let status = said["status"].as_u64().expect("a status");
+        let method = said["method"].as_str().expect("a method").to_lowercase();
+        let operation = &document["paths"][format!("/v1{path}")][method];
+        if let (200, Some(body), false) = (status, said["asked"].as_str(), operation.is_null()) {
+            check(&operation["requestBody"]["content"]["application/json"]["schema"], body, line);
+            asked += 1;
+        }
+        let Some(body) = said["answered"].as_str() else { continue };
+        if status == 200 && url.starts_with(honest) && !operation.is_null() {
+            check(&operation["responses"]["200"]["content"]["application/json"]["schema"], body, line);
+            answered += 1;
+        } else if status >= 400 && !url.ends_with("/log") && !url.starts_with("http://127.0.0.1:9/") {
+            check(&json!({"$ref": "#/components/schemas/Error"}), body, line);
+            answered += 1;
+        }
+    }
+    println!("{asked} requests and {answered} answers are as described");
+    assert!(asked > 50 && answered > 50, "only {asked} requests and {answered} answers were seen");
+}
+
+#[test]
+fn schemathesis_finds_the_gateway_as_it_is_described() {
+    let Some(python) = python() else { return };
+    let folder = folder("lab-described");
+    let lab = Lab::start(&folder, &[]);
+    // Of the models and versions that there might be, those that there are: it would hardly find them by chance.
+    let mut document = description();
+    for endpoint in ["chat/completions", "completions", "embeddings", "responses"] {
+        let operation = &mut document["paths"][format!("/v1/{endpoint}")]["post"];
+        let fields = &mut operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+        fields["model"] = json!({"enum": ["echo"]});
+    }
+    document["components"]["parameters"]["PriceVersion"]["schema"] = json!({"enum": ["1"]});
+    std::fs::write(folder.join("openapi.json"), document.to_string()).expect("a file");
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,\
+                  response_headers_conformance,response_schema_conformance,negative_data_rejection,\
+                  unsupported_method,allow_header_conformance,ignored_auth";
+    let output = Command::new(Path::new(&python).with_file_name("schemathesis"))
+        .args(["run", "openapi.json", "--url", lab.url.trim_end_matches("/v1"), "--no-color"])
+        .args(["--header", &format!("Authorization: Bearer {}", lab.key)])
+        .args(["--phases", "coverage,fuzzing", "--max-examples", "30", "--max-time", "60"])
+        .arg("--generation-deterministic")
+        .args(["--continue-on-failure", "--request-timeout", "10", "--checks", checks])
+        .current_dir(&folder)
+        .output()
+        .expect("schemathesis starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{}", said.split("= SUMMARY").nth(1).unwrap_or(&said));
 }

@@ -29,6 +29,8 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::described::Description;
+
 pub(super) const MODEL: &str = "example-small";
 /// Base units of cash per million model tokens, as the plan below sells them.
 pub(super) const INPUT: u128 = 500_000;
@@ -129,7 +131,10 @@ pub(super) struct Lab {
     pub(super) client: reqwest::Client,
     pub(super) chain: ChainThread,
     pub(super) at: Deployment,
+    /// Holds every answer against docs/openapi.json.
+    pub(super) description: Arc<Description>,
     settings: Settings,
+    limits: Limits,
     place: Place,
 }
 
@@ -151,6 +156,10 @@ impl Lab {
     }
 
     pub(super) async fn with(name: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::within(name, Limits::for_gateway(), change).await
+    }
+
+    pub(super) async fn within(name: &str, limits: Limits, change: impl FnOnce(&mut Settings)) -> Self {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-{name}-{number}"));
         let _ = std::fs::remove_dir_all(&folder);
@@ -220,9 +229,10 @@ impl Lab {
             ],
         };
         let gateway = Self::gateway(&settings, &place, &chain, &at);
-        let base = Self::serve(gateway.clone()).await;
+        let description = Arc::new(Description::default());
+        let base = Self::serve(limits, gateway.clone(), description.clone()).await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Lab { gateway, oracle, base, client, chain, at, settings, place }
+        Lab { gateway, oracle, base, client, chain, at, description, settings, limits, place }
     }
 
     fn gateway(settings: &Settings, place: &Place, chain: &ChainThread, at: &Deployment) -> Arc<Gateway> {
@@ -232,12 +242,12 @@ impl Lab {
         Gateway::open(settings.clone(), place.clone(), key("gateway"), prices, Some(till)).unwrap()
     }
 
-    async fn serve(gateway: Arc<Gateway>) -> String {
+    async fn serve(limits: Limits, gateway: Arc<Gateway>, description: Arc<Description>) -> String {
         gateway.background();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let app = gateway::router(gateway);
-        tokio::spawn(serve_unguarded(Limits::for_gateway(), listener, app, std::future::pending()));
+        let app = description.over(gateway::router(gateway));
+        tokio::spawn(serve_unguarded(limits, listener, app, std::future::pending()));
         base
     }
 
@@ -247,7 +257,7 @@ impl Lab {
         // The old one's tasks hold it for a moment, and with it the lock.
         let (settings, place, chain, at) = (&self.settings, &self.place, &self.chain, &self.at);
         self.gateway = Self::gateway(settings, place, chain, at);
-        self.base = Self::serve(self.gateway.clone()).await;
+        self.base = Self::serve(self.limits, self.gateway.clone(), self.description.clone()).await;
     }
 
     /// A holder with so much cash in a channel, all of it signed for, and a key.
@@ -325,8 +335,13 @@ impl Lab {
         let text = serde_json::to_string(order).unwrap();
         // Two orders of one millisecond would be one.
         let time = gateway::now_ms() + TIMES.fetch_add(1, Ordering::Relaxed) % 1_000;
-        let signature = holder.session.sign(self.place.house.order(self.id(holder), text.as_bytes(), time));
+        let signature = holder.session.sign(self.place_of_orders(holder, &text, time));
         self.order_as(&holder.channel, &text, time, &signature).await
+    }
+
+    /// What is signed of an order.
+    pub(super) fn place_of_orders(&self, holder: &Holder, text: &str, time: u64) -> B256 {
+        self.place.house.order(self.id(holder), text.as_bytes(), time)
     }
 
     pub(super) async fn order_as(
@@ -405,6 +420,15 @@ impl Lab {
         let at = self.at.cash;
         let call = earnest_chain::bindings::Credit::balanceOfCall { account: who };
         self.chain.ask(move |chain| chain.call(at, &call)).unwrap().to()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let differences = self.description.differences();
+            assert!(differences.is_empty(), "not as docs/openapi.json says:\n{}", differences.join("\n"));
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The gateway over real sockets, with the contracts behind it.
 
+mod described;
 mod lab;
 
 mod hostile;
 mod money;
 mod requests;
+mod slow;

@@ -186,6 +186,10 @@ async fn an_idempotency_key_makes_two_requests_one() {
     let mut statuses = [one.unwrap().status().as_u16(), two.unwrap().status().as_u16()];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);
+    // The same bytes for another endpoint are another request.
+    let other = lab.post(&holder.secret, "/completions", &hello()).header("idempotency-key", "c");
+    let other = other.send().await.unwrap();
+    assert_eq!((other.status().as_u16(), other.headers().get("x-earnest-replayed")), (200, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

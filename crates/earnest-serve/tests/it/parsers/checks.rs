@@ -1,0 +1,234 @@
+//! What must hold of every parser of bytes that come from outside, whatever the bytes. Used by the tests here and by the
+//! fuzz targets in fuzz/: each takes any bytes, and panics where something does not hold.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use earnest_chain::key::Key;
+use earnest_chain::voucher::{Channel, House, Settlement, SignedReceipt, signed_by};
+use earnest_core::charge::{Service, Usage};
+use earnest_serve::gateway::order::{Order, Signed};
+use earnest_serve::gateway::prices::{Line, PriceBook};
+use earnest_serve::gateway::receipt::{self, Receipt};
+use earnest_serve::gateway::stream::{Events, data_of};
+use earnest_serve::gateway::till::Document;
+use earnest_serve::gateway::wire::{Asked, Endpoint, Told};
+use earnest_serve::provider::hello::{Hello, MOST_CONCURRENT, Offer, Realm, is_model_name};
+use earnest_serve::provider::meter::Meter;
+use earnest_serve::provider::usage::UsageClaim;
+use serde_json::Value;
+
+/// Every parser, with the name of its seeds' folder.
+pub const ALL: [(&str, fn(&[u8])); 7] = [
+    ("request", request),
+    ("answer", answer),
+    ("hello", hello),
+    ("order", order),
+    ("receipt", receipt_),
+    ("statement", statement),
+    ("plan", plan),
+];
+
+const MOST: u64 = 100;
+
+/// A request's body: what goes upstream is what came, with one model and bounds that the reserve covers.
+pub fn request(bytes: &[u8]) {
+    for endpoint in Endpoint::ALL {
+        let Ok(asked) = Asked::read(endpoint, bytes, MOST) else { continue };
+        assert!(asked.body.len() <= bytes.len() + 100, "{} bytes became {}", bytes.len(), asked.body.len());
+        assert!(asked.most.input >= bytes.len() as u64);
+        let named: String = serde_json::from_slice(&asked.body[asked.model_at.clone()]).expect("a name");
+        assert_eq!(named, asked.model);
+        let other = asked.body_for("another \"model\"");
+        // Numbers and letters that no one can hold pass as they came; with them there is nothing to compare.
+        let (Ok(came), Ok(goes)) =
+            (serde_json::from_slice::<Value>(bytes), serde_json::from_slice::<Value>(&other))
+        else {
+            assert_eq!(
+                serde_json::from_slice::<Value>(bytes).is_ok(),
+                serde_json::from_slice::<Value>(&other).is_ok()
+            );
+            continue;
+        };
+        assert_eq!(goes["model"], "another \"model\"");
+        let choices =
+            [&goes["n"], &goes["best_of"]].into_iter().filter_map(Value::as_u64).max().unwrap_or(1).max(1);
+        if endpoint.service() == Service::Text {
+            let bounds = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+            let given: Vec<u64> = bounds.iter().filter_map(|name| goes[*name].as_u64()).collect();
+            assert!(!given.is_empty(), "nothing bounds what is written");
+            assert!(given.iter().all(|given| given.saturating_mul(choices) <= asked.most.output));
+        }
+        assert_eq!(goes["stream"] == true, asked.stream);
+        if asked.stream && matches!(endpoint, Endpoint::Chat | Endpoint::Completions) {
+            assert_eq!(
+                goes["stream_options"]["include_usage"], true,
+                "the usage of every stream is asked for"
+            );
+        }
+        let added = ["model", "max_tokens", "max_output_tokens", "stream_options"];
+        for (name, value) in came.as_object().expect("an object") {
+            assert!(added.contains(&name.as_str()) || goes[name] == *value, "{name} was changed");
+        }
+        for name in goes.as_object().expect("an object").keys() {
+            assert!(added.contains(&name.as_str()) || came.get(name).is_some(), "{name} was added");
+        }
+    }
+}
+
+/// An upstream's answer, whole or in pieces: read the same however it is cut, and no text is counted that is not there.
+pub fn answer(bytes: &[u8]) {
+    if let Ok(told) = Told::read(bytes) {
+        let markup = 16 * (1 + bytes.len() as u64);
+        assert!(told.text <= bytes.len() as u64 + markup && told.pieces <= bytes.len() as u64);
+    }
+    let size = usize::from(bytes.first().copied().unwrap_or(0)) + 1;
+    let cut = |size: usize| {
+        let mut events = Events::default();
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        for piece in bytes.chunks(size) {
+            events.push(piece);
+            while let Ok(Some(event)) = events.take() {
+                all.push(event.to_vec());
+            }
+        }
+        (all, events.rest().to_vec())
+    };
+    let (all, rest) = cut(size);
+    assert_eq!((&all, &rest), (&cut(bytes.len().max(1)).0, &cut(bytes.len().max(1)).1));
+    assert_eq!([all.concat(), rest].concat(), bytes, "a byte got lost");
+    for event in all {
+        if let Some(data) = data_of(&event) {
+            assert!(data.len() <= event.len());
+            let _ = Told::read(&data);
+        }
+    }
+    for kind in ["application/json", "text/event-stream", "text/plain"] {
+        let metered = |size: usize| {
+            let mut meter = Meter::of(Some(kind));
+            bytes.chunks(size).for_each(|piece| meter.read(piece));
+            (meter.usage(), meter.chunks())
+        };
+        let read = metered(size);
+        assert_eq!(read, metered(bytes.len().max(1)));
+        assert!(read.0.is_none_or(|usage| usage.cached <= usage.prompt));
+    }
+}
+
+fn realm() -> Realm {
+    Realm { chain_id: 31_337, revenue: Default::default() }
+}
+
+/// Headers of a hello and trailers of a usage claim, one a line: nobody's signature is found where there is none.
+pub fn hello(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|&byte| byte == b'\n').take(64) {
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii())) {
+            headers.append(name, value);
+        }
+    }
+    let key = Key::from_words("nobody in the headers");
+    if let Ok(hello) = Hello::read(&headers) {
+        assert!(hello.offer.models.iter().all(|name| is_model_name(name)));
+        assert!(hello.offer.ask <= 10_000 && (1..=MOST_CONCURRENT).contains(&hello.offer.concurrency));
+        assert_eq!(Offer::read(&hello.offer.canonical()).ok().as_ref(), Some(&hello.offer));
+        // What is read is what was signed: written again, it is read again as the same.
+        let again = Hello::read(&hello.headers()).expect("its own headers");
+        assert_eq!(
+            (again.provider, &again.offer, again.nonce()),
+            (hello.provider, &hello.offer, hello.nonce())
+        );
+        let is_signed = hello.check(&realm(), &hello.offer.gateway).is_ok();
+        assert!(!is_signed || hello.provider != key.address());
+    }
+    assert!(UsageClaim::verify(&headers, key.address(), &realm()).is_err());
+}
+
+/// An order as it comes in, its channel and its voucher: what is followed is what stands in the signed bytes.
+pub fn order(bytes: &[u8]) {
+    let settlement = Settlement { chain_id: 31_337, at: Default::default() };
+    if let Ok(signed) = serde_json::from_slice::<Signed<'_>>(bytes) {
+        let id = settlement.channel_id(&signed.channel);
+        assert_eq!(id.is_some(), signed.channel.withdraw_delay < 1 << 40);
+        let digest = House { chain_id: 1, revenue: Default::default() }.order(
+            id.unwrap_or_default(),
+            signed.order.get().as_bytes(),
+            signed.time,
+        );
+        let key = Key::from_words("nobody's order");
+        assert!(!signed_by(key.address(), digest, &signed.signature));
+        same::<Channel>(&serde_json::to_vec(&signed.channel).expect("JSON"));
+        same::<Order>(signed.order.get().as_bytes());
+    }
+    same::<Order>(bytes);
+    same::<Channel>(bytes);
+    let signature = &bytes[..bytes.len().min(80)];
+    assert!(!signed_by(Default::default(), Default::default(), signature), "the address zero signs nothing");
+}
+
+/// What was read, written and read again, is the same.
+fn same<T: serde::de::DeserializeOwned + serde::Serialize + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+    if let Ok(value) = serde_json::from_slice::<T>(bytes) {
+        let written = serde_json::to_vec(&value).expect("JSON");
+        assert_eq!(serde_json::from_slice::<T>(&written).expect("its own JSON"), value);
+    }
+}
+
+/// A receipt, in any form in which it is handed out: without the gateway's signature it is nothing, and with it it charges
+/// no more than its own usage at its own prices.
+pub fn receipt_(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let house = House { chain_id: 31_337, revenue: Default::default() };
+    let key = Key::from_words("a gateway");
+    if let Ok(signed) = receipt::read(&text) {
+        assert!(Receipt::verify(&signed, house, key.address()).is_err());
+        same::<SignedReceipt>(&serde_json::to_vec(&signed).expect("JSON"));
+        let signed = SignedReceipt::sign(house, &key, signed.receipt);
+        if let Ok(receipt) = Receipt::verify(&signed, house, key.address()) {
+            let cost = receipt.rates.charge(receipt.service, receipt.usage).expect("a sum");
+            assert!(receipt.charge <= cost);
+        }
+    }
+    same::<Receipt>(bytes);
+}
+
+/// A statement's document, and lines of a price list: trees and sums without overflow.
+pub fn statement(bytes: &[u8]) {
+    same::<Document>(bytes);
+    if let Ok(document) = serde_json::from_slice::<Document>(bytes) {
+        let tree = document.tree();
+        for earned in document.providers.iter().take(8) {
+            assert!(tree.proof(earned.leaf()).is_some());
+        }
+    }
+    let number = |at: usize| bytes.get(at).map_or(0, |&byte| u64::MAX >> (byte % 64));
+    let lines = bytes.chunks(9).take(100).map(|piece| Line {
+        model: String::from_utf8_lossy(&piece[piece.len() / 2..]).into_owned(),
+        unit: piece[0],
+        credits: u128::from(number(piece.len())) << 64 | u128::from(number(1)),
+        cash: number(2),
+    });
+    let book = PriceBook::new(1, None, lines);
+    let usage = Usage { input: number(3), cached: number(4), output: number(5) };
+    for model in book.models() {
+        for coin in
+            [earnest_serve::gateway::journal::Coin::Credits, earnest_serve::gateway::journal::Coin::Cash]
+        {
+            let rates = book.rates(model, coin).expect("a listed one");
+            for service in [Service::Text, Service::Embedding] {
+                // Too much for a number is refused; nothing is for nothing.
+                assert!(
+                    rates.charge(service, usage).map_or(true, |charge| charge > 0 && rates.sell(service))
+                );
+            }
+        }
+    }
+}
+
+/// A plan.
+pub fn plan(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(errors) = earnest_core::plan::Plan::read("plan.toml", &text) {
+        assert!(!errors.to_string().is_empty());
+    }
+}
