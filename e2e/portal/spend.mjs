@@ -23,11 +23,13 @@ const lists = parseAbi([
 ]);
 const views = parseAbi(["function getVoucherDigest(bytes32 id, uint128 most) view returns (bytes32)", "function balanceOf(address) view returns (uint256)"]);
 
+const both = (model, unit, text) => ({ model, unit, credits: parseUnits(text, 18), cash: parseUnits(text, 6) });
+/** What a contract takes for a name. */
+const HOSTILE = `<b>'"&$(x)</b><script>`;
+
 /** The issuer publishes a list: example-small as ever, example-large at this price for what it writes. */
-async function publish(output) {
-  const credits = (text) => parseUnits(text, 18);
-  const both = (model, unit, text) => ({ model, unit, credits: credits(text), cash: parseUnits(text, 6) });
-  const entries = [both("example-small", 0, "0.5"), both("example-small", 2, "2"), both("example-large", 0, "2"), both("example-large", 1, "0.5"), both("example-large", 2, output)];
+async function publish(output, more = []) {
+  const entries = [both("example-small", 0, "0.5"), both("example-small", 2, "2"), both("example-large", 0, "2"), both("example-large", 1, "0.5"), both("example-large", 2, output), ...more];
   const wallet = createWalletClient({ account: account("issuer"), chain: { id: 31337, name: "dev", nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 }, rpcUrls: { default: { http: [here.rpc] } } }, transport: http(here.rpc) });
   const hash = await wallet.sendTransaction({ to: priceList, data: encodeFunctionData({ abi: lists, functionName: "publish", args: [entries, "example-small"] }) });
   await eventually("it is in a block", () => call(here.rpc, "eth_getTransactionReceipt", [hash]));
@@ -100,8 +102,10 @@ try {
   await reads(cara, "8 QCR → 7 QCR (falls)", "#past");
   await reads(cara, "none is higher", "#past");
   await reads(cara, "never in force, because a list that raised nothing took their place: version 2", "#past");
-  await publish("9");
+  await publish("9", [both(HOSTILE, 0, "1"), both(HOSTILE, 2, "1")]);
   await reads(cara, "Version 4", "#to-come");
+  await reads(cara, `${HOSTILE} a million model tokens read 1 QCR (new)`, "#to-come");
+  assert.equal(await cara.locator("main b, main script").count(), 0);
   const all = await (await fetch(`${here.url}/prices.json`)).json();
   assert.deepEqual([all.in_force, all.versions.map(({ version }) => version), all.cancelled], [3, [1, 3, 4], [2]]);
 

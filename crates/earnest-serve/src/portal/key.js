@@ -69,7 +69,7 @@ function stands(section, state) {
     });
     return [
       make("bdi", {}, key.name || key.id), make("code", {}, key.id), named(key.spent), named(key.per_day ?? "no limit"), named(key.total ?? "no limit"),
-      (key.models ?? ["all"]).join(", "), key.revoked ? "revoked" : revoke,
+      (key.models ?? ["all"]).join(", "), key.revoked ? "revoked" : state.state === "open" ? revoke : "ended with the channel",
     ];
   });
   const title = make("p", {}, make("span", { class: "tag" }, "The gateway\u2019s word"), ` The channel is ${state.state} there.`);

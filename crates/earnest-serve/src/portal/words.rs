@@ -484,7 +484,9 @@ impl Speaker<'_> {
                 "The coin brought another amount than was deposited.",
                 "This coin takes a fee on transfers and cannot be used in channels.",
             ),
-            E::ZeroAmount(_) => refusal("The amount is zero.", "Give an amount above zero."),
+            E::ZeroAmount(_) => {
+                refusal("The amount is zero, so nothing would move.", "Give an amount above zero.")
+            }
             E::BadSignature(_) => refusal(
                 "The signature is not by whom the channel names.",
                 "Sign again with the wallet that the channel was opened with.",
