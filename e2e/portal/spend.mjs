@@ -100,7 +100,7 @@ try {
   await reads(cara, "None: the prices above stay", "#to-come");
   await unfold(cara, await cara.locator("#past summary").first().innerText());
   await reads(cara, "8 QCR → 7 QCR (falls)", "#past");
-  await reads(cara, "none is higher", "#past");
+  await reads(cara, "higher", "#past");
   await reads(cara, "never in force, because a list that raised nothing took their place: version 2", "#past");
   await publish("9", [both(HOSTILE, 0, "1"), both(HOSTILE, 2, "1")]);
   await reads(cara, "Version 4", "#to-come");
@@ -163,6 +163,10 @@ try {
   await refused("1,000", "", "not a plain decimal");
   await refused("0", "", "The amount is zero");
   await refused("10", "11", "The ceiling is not between");
+  await ben.locator(`${form} details`).evaluate((details) => { details.open = true; });
+  await ben.fill("#key-models", "gpt-9");
+  await refused("10", "1", "The price list has no model “gpt-9”");
+  await ben.fill("#key-models", "");
   await ben.fill("#key-amount", "10");
   await ben.fill("#key-ceiling", "");
   await reads(ben, "The gateway may claim at most 1 USDC for now", "#key-preview");

@@ -45,8 +45,8 @@ const MOST: u32 = 50;
 const MOST_VAULTS: usize = 20;
 /// How long a signature over a deposit is good, in seconds.
 const DEPOSIT_SECS: u64 = 3_600;
-/// Most characters of a key's name, and most models of a limit.
-const MOST_NAME: usize = 60;
+/// Most bytes of a key's name, as the gateway has it, and most models of a limit.
+const MOST_NAME: usize = 100;
 const MOST_MODELS: usize = 50;
 
 sol! {
@@ -544,10 +544,10 @@ impl Desk<'_> {
             )
         })?;
         let name = given(&self.ask.name).unwrap_or("browser").to_owned();
-        if name.chars().count() > MOST_NAME || name.chars().any(char::is_control) {
+        if name.len() > MOST_NAME || name.chars().any(char::is_control) {
             return Err(Problem::bad(
-                "The name of the key is too long.",
-                format!("{MOST_NAME} characters are most."),
+                "The name of the key is too long, or not one line.",
+                format!("It has {MOST_NAME} bytes at most."),
             ));
         }
         let limit = |text, what| given(text).map(|text| units(coin, text, what)).transpose();
@@ -565,6 +565,22 @@ impl Desk<'_> {
             total: limit(&self.ask.total, "limit in all")?,
         };
         Ok(Order::CreateKey { hash, name, limits, voucher })
+    }
+
+    /// A limit to a model that is not for sale is found out before anything moves.
+    fn known_models(&self, order: &Order, prices: Option<&Prices>) -> Result<(), Problem> {
+        let Order::CreateKey { limits: Wanted { models: Some(models), .. }, .. } = order else {
+            return Ok(());
+        };
+        let entries =
+            prices.and_then(|prices| prices.in_force(self.view.now)).map_or(&[][..], |turn| &turn.entries);
+        match models.iter().find(|model| entries.iter().all(|entry| entry.model != **model)) {
+            None => Ok(()),
+            Some(model) => Err(Problem::bad(
+                format!("The price list has no model \u{201c}{}\u{201d}.", plain(model)),
+                "Name models as the prices page does, with commas between, or none for all.",
+            )),
+        }
     }
 
     /// Limits in words, for the dialog.
@@ -743,6 +759,7 @@ impl Desk<'_> {
         let opened = was_opened(self.chain, &channel, id).map_err(|_| Problem::silent())?;
         let order = self.new_key(coin, None)?;
         let prices = self.prices();
+        self.known_models(&order, prices.as_ref())?;
         let mut words = outline(self.shared, self.view, prices.as_ref(), source, (value, ceiling));
         words.extend(self.limit_words(coin, &order));
         words.push(format!(
@@ -844,6 +861,8 @@ impl Desk<'_> {
             None => None,
         };
         let order = self.new_key(coin, None)?;
+        let prices = self.prices();
+        self.known_models(&order, prices.as_ref())?;
         let mut words = vec![format!("Registers a key that pays from {}.", found.name.words())];
         words.extend(self.limit_words(coin, &order));
         match ceiling {

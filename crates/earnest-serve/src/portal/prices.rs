@@ -14,7 +14,7 @@ use earnest_core::money::{Cash, Credits};
 use earnest_core::plan::Time;
 use earnest_core::plan::date::{duration, utc};
 use earnest_core::price_list::{Entry, Unit};
-use earnest_report::figure::{Coins, grouped, plain};
+use earnest_report::figure::{Coins, count, grouped, plain};
 use earnest_report::page::markup::{Cell, details, escape, facts, heading, paragraph, table};
 use serde_json::{Value, json};
 
@@ -261,7 +261,7 @@ fn in_force(shared: &Shared, view: &View, prices: &Prices) -> String {
     let Some(turn) = prices.in_force(view.now) else { return paragraph("There is no version in force.") };
     let next = prices.turns.get(prices.now(view.now) + 1);
     let ends = match next {
-        None => "until another is published".to_owned(),
+        None => "another is published".to_owned(),
         Some(next) => until(next.from, view.now),
     };
     let mut html = facts(&[
@@ -288,8 +288,12 @@ fn in_force(shared: &Shared, view: &View, prices: &Prices) -> String {
 
 /// What one request costs, charged as the gateway charges.
 fn examples(coins: &Coins, turn: &Turn) -> String {
-    let mut models: Vec<&str> = turn.entries.iter().map(|entry| entry.model.as_str()).collect();
-    models.dedup();
+    let mut models: Vec<&str> = Vec::new();
+    for entry in &turn.entries {
+        if !models.contains(&entry.model.as_str()) {
+            models.push(&entry.model);
+        }
+    }
     let rows: Vec<Vec<Cell>> = models
         .into_iter()
         .filter_map(|model| {
@@ -327,7 +331,7 @@ fn covenant(shared: &Shared, view: &View, prices: &Prices) -> String {
     let coins = &shared.coins;
     let bound = credits(coins, prices.tier_output);
     html += &format!(
-        "<p>At all times, a model of the tier {} is sold at {} or less for a million model tokens written. Retiring the \
+        "<p>At all times, a model of the tier \u{201c}{}\u{201d} is sold at {} or less for a million model tokens written. Retiring the \
          cheap model does not break the promise.</p>\n",
         quoted(&prices.tier),
         escape(&bound)
@@ -422,11 +426,13 @@ fn past(shared: &Shared, view: &View, prices: &Prices) -> String {
         let rises = list.iter().filter(|change| change.rises()).count();
         let words = match (list.len(), rises) {
             (0, _) => "Every price is what it was at first.".to_owned(),
-            (all, 0) => format!(
-                "Against version {}, {all} prices are lower or new, and none is higher.",
-                first.version
-            ),
-            (_, rises) => format!("Against version {}, {rises} prices are higher or gone.", first.version),
+            (_, 0) => {
+                let words = count(list.len(), "price");
+                format!("Against version {}, lower or new: {words}. None is higher.", first.version)
+            }
+            (_, rises) => {
+                format!("Against version {}, higher or gone: {}.", first.version, count(rises, "price"))
+            }
         };
         html += &paragraph(&words);
     }
