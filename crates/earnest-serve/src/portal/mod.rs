@@ -8,6 +8,7 @@ mod assets;
 mod audit;
 mod bid;
 mod channel;
+mod desk;
 mod documents;
 mod keeper;
 mod keys;
@@ -18,6 +19,7 @@ mod prices;
 mod providers;
 mod risks;
 mod round;
+mod signing;
 mod transaction;
 mod treasury;
 mod words;
@@ -242,7 +244,7 @@ pub fn router(portal: Portal) -> Router {
         .route("/favicon.ico", get(assets::icon))
         .route("/events", get(keeper::events))
         .route("/preview/bid", post(bid::preview))
-        .route("/preview/key", post(channel::preview))
+        .route("/preview/key", post(desk::preview))
         .route("/tx/{action}", post(transaction::make))
         .route("/faucet", post(transaction::faucet))
         .layer(DefaultBodyLimit::max(MOST_BODY))

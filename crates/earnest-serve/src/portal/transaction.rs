@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keeper::View;
 use super::words::{Refusal, Speaker};
-use super::{At, Problem, Shared, bid, channel, positions};
+use super::{At, Problem, Shared, bid, desk, positions};
 
 /// Ticks or windows of one clearing transaction: fits into any block.
 const CLEAR_STEPS: u64 = 400;
@@ -94,10 +94,7 @@ pub(super) async fn make(
     }
     if action.starts_with("key-") {
         let ask = read(&body)?;
-        return shared
-            .ask(move |shared, chain| channel::answer(shared, chain, &action, ask))
-            .await?
-            .map(Json);
+        return shared.ask(move |shared, chain| desk::answer(shared, chain, &action, ask)).await?.map(Json);
     }
     let ask: Ask = read(&body)?;
     let answer = move |shared: &Shared, chain: &mut Chain| {
