@@ -75,7 +75,9 @@ async function request(mind, rpc, method, params) {
     case "personal_sign": return mind.account.signMessage({ message: { raw: params[0] } });
     case "eth_signTypedData_v4": {
       const { domain, types: { EIP712Domain: _, ...types }, primaryType, message } = JSON.parse(params[1]);
-      return mind.account.signTypedData({ domain: { ...domain, chainId: Number(domain.chainId) }, types, primaryType, message });
+      const viem = { domain: { ...domain, chainId: Number(domain.chainId) }, types, primaryType, message };
+      mind.typed?.push({ primaryType, message, viem });
+      return mind.account.signTypedData(viem);
     }
     case "eth_sendTransaction": {
       if (mind.chainId !== 31337) throw new Error("wrong chain");

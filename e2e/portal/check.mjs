@@ -45,6 +45,25 @@ export async function act(page, form, expected = []) {
   await page.click("#confirm-close");
 }
 
+/** What has the focus, and how to get there with Tab. */
+export function tabber(page) {
+  const focused = () => page.evaluate(() => {
+    const at = document.activeElement;
+    return { id: at.id, text: (at.innerText ?? "").trim().replace(/\s+/g, " "), tag: at.tagName, outline: getComputedStyle(at).outlineStyle };
+  });
+  /** Presses Tab until this has the focus; all on the way can be seen to have it. */
+  const tabTo = async (what, most = 60) => {
+    for (let i = 0; i < most; i += 1) {
+      await page.keyboard.press("Tab");
+      const at = await focused();
+      if (at.tag !== "BODY") assert.notEqual(at.outline, "none", `${at.tag} ${at.id} shows its focus`);
+      if (at.id === what || at.text === what) return;
+    }
+    assert.fail(`Tab does not lead to ${what}`);
+  };
+  return { focused, tabTo };
+}
+
 /** A purchase permit for the page's wallet: from the attester where there is one, else a file as the attester gives it. */
 export async function permit(page, here, round) {
   if (await page.locator("#permit-ask").count()) {

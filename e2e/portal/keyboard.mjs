@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { launch, open } from "./browser.mjs";
-import { eventually, permit, reads } from "./check.mjs";
+import { eventually, permit, reads, tabber } from "./check.mjs";
 import { moveTo, stage } from "./stage.mjs";
 
 const here = await stage("walk");
@@ -10,21 +10,7 @@ const browser = await launch();
 try {
   await moveTo(here.rpc, "2026-09-02");
   const page = await open(browser, here, "keys", { viewport: { width: 320, height: 720 } });
-  const focused = () => page.evaluate(() => {
-    const at = document.activeElement;
-    return { id: at.id, text: (at.innerText ?? "").trim(), tag: at.tagName, outline: getComputedStyle(at).outlineStyle };
-  });
-  /** Presses Tab until this has the focus; all on the way can be seen to have it. */
-  const tabTo = async (what, most = 60) => {
-    for (let i = 0; i < most; i += 1) {
-      await page.keyboard.press("Tab");
-      const at = await focused();
-      if (at.tag !== "BODY") assert.notEqual(at.outline, "none", `${at.tag} ${at.id} shows its focus`);
-      if (at.id === what || at.text === what) return;
-    }
-    assert.fail(`Tab does not lead to ${what}`);
-  };
-
+  const { focused, tabTo } = tabber(page);
   await page.go("/");
   await page.keyboard.press("Tab");
   assert.equal((await focused()).text, "Skip to content");

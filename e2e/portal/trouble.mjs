@@ -11,7 +11,7 @@ const browser = await launch();
 try {
   await moveTo(here.rpc, "2026-09-02");
   const eve = await open(browser, here, "eve");
-  for (const path of ["/", "/round/0", "/round/1", "/positions?wallet=%22%3E%3Cscript%3Ealert(20)%3C/script%3E", "/treasury", "/activity", "/audit", "/risks", "/plain-words", "/%3Cscript%3Ealert(21)%3C/script%3E"]) {
+  for (const path of ["/", "/round/0", "/round/1", "/positions?wallet=%22%3E%3Cscript%3Ealert(20)%3C/script%3E", "/prices", "/providers", "/keys?wallet=%22%3E%3Cscript%3Ealert(22)%3C/script%3E", "/treasury", "/activity", "/audit", "/risks", "/plain-words", "/%3Cscript%3Ealert(21)%3C/script%3E"]) {
     await eve.go(path);
     assert.equal(await eve.locator("main script, main iframe, main img, main b, main i:not(.legend i)").count(), 0, path);
     await looked(eve, `hostile${path.replace(/[^a-z0-9]+/gi, "-").slice(0, 20)}`);

@@ -12,7 +12,7 @@ const positions = (page) => Promise.all([page.waitForURL(/wallet=0x/), page.go("
 try {
   // Without a wallet and without a script everything can be read.
   const plain = await (await browser.newContext({ javaScriptEnabled: false })).newPage();
-  for (const path of ["/", "/round/0", "/positions", "/treasury", "/activity", "/audit", "/risks", "/plain-words"]) {
+  for (const path of ["/", "/round/0", "/positions", "/prices", "/providers", "/keys", "/treasury", "/activity", "/audit", "/risks", "/plain-words"]) {
     const answer = await plain.goto(here.url + path);
     assert.equal(answer.status(), 200, path);
     assert.ok((await plain.innerText("main")).length > 30, path);

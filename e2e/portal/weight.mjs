@@ -71,7 +71,7 @@ try {
   }
   await eventually("the portal has read all bids", async () => (await (await fetch(`${here.url}/round/1`)).text()).includes(`<dd>${BIDS.toLocaleString("en-US")}</dd>`), Number(process.env.PATIENCE ?? 300_000));
 
-  const paths = ["/", "/round/0", "/round/1", "/positions?wallet=0x000000000000000000000000abcdef0000000001", "/treasury", "/activity", "/audit", "/risks", "/plain-words"];
+  const paths = ["/", "/round/0", "/round/1", "/positions?wallet=0x000000000000000000000000abcdef0000000001", "/prices", "/providers", "/keys?wallet=0x000000000000000000000000abcdef0000000001", "/treasury", "/activity", "/audit", "/risks", "/plain-words"];
   const page = await (await browser.newContext()).newPage();
   const session = await page.context().newCDPSession(page);
   await session.send("Network.enable");

@@ -56,6 +56,7 @@ fn main() -> Result<()> {
         node: Some(node),
         attester: true,
         faucet: Some(faucet),
+        gateway: None,
     };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let attester = Router::new()

@@ -21,7 +21,7 @@ use earnest_serve::attester::{self, Attester, Settings};
 use earnest_serve::chain::ChainThread;
 use earnest_serve::echo::Echo;
 use earnest_serve::guard::Guard;
-use earnest_serve::portal::{self, Faucet, Portal};
+use earnest_serve::portal::{self, Faucet, GatewayAt, Portal};
 use earnest_serve::provider::dial::{Model, News, Provider, upstream_models};
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::server::Limits;
@@ -67,6 +67,9 @@ pub struct Up {
     /// A public node that wallets may add, where the deployment is on another chain than this machine's.
     #[arg(long, value_name = "URL")]
     wallet_rpc: Option<String>,
+    /// Address of the gateway as browsers reach it, for the portal's pages; without it, that of the one in this process.
+    #[arg(long, value_name = "URL", env = "EARNEST_GATEWAY", value_parser = GatewayAt::parse)]
+    gateway: Option<GatewayAt>,
 }
 
 impl Up {
@@ -169,7 +172,8 @@ impl Up {
             }
             (None, None) => bail!("the deployment names no chain"),
         };
-        Ok(Portal { plan, record, folder: folder.into(), index, chain, node: url, attester: false, faucet })
+        let (folder, gateway) = (folder.into(), self.gateway.clone());
+        Ok(Portal { plan, record, folder, index, chain, node: url, attester: false, faucet, gateway })
     }
 
     /// Purchase permits for whoever the rules approve, with the attester's development key; none where the plan names
@@ -204,18 +208,9 @@ impl Up {
         Ok(Some(Attester::open(settings, chain, &folder.join("attester.jsonl"))?))
     }
 
-    /// The gateway, with a provider of its own: a whole lab on this machine. None where the plan sells no service.
-    async fn lab(
-        &self,
-        folder: &Path,
-        node: Arc<Node>,
-        stopped: watch::Receiver<bool>,
-    ) -> Result<Option<JoinHandle<Result<()>>>> {
-        let text = std::fs::read_to_string(folder.join("deployment.json")).context("the deployment")?;
-        let Place { record, .. } = serde_json::from_str(&text).context("deployment.json cannot be read")?;
-        let plan = plan_file::read(&folder.join("plan.toml"))?;
-        let key = dev_key("gateway");
-        if plan.price_list.is_none() || record.gateway != key.address() {
+    /// Where the gateway will listen; the portal has to know before either serves. None where the plan sells no service.
+    async fn counter(&self, plan: &Plan, record: &Record) -> Result<Option<TcpListener>> {
+        if plan.price_list.is_none() || record.gateway != dev_key("gateway").address() {
             return Ok(None);
         }
         let next = if self.port == 0 { 0 } else { self.port.saturating_add(1) };
@@ -223,6 +218,21 @@ impl Up {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.with_context(|| {
             format!("cannot listen on port {port}\n  hint: --gateway-port names another, 0 takes any")
         })?;
+        Ok(Some(listener))
+    }
+
+    /// The gateway, with a provider of its own: a whole lab on this machine.
+    async fn lab(
+        &self,
+        folder: &Path,
+        node: Arc<Node>,
+        listener: TcpListener,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<JoinHandle<Result<()>>> {
+        let text = std::fs::read_to_string(folder.join("deployment.json")).context("the deployment")?;
+        let Place { record, .. } = serde_json::from_str(&text).context("deployment.json cannot be read")?;
+        let plan = plan_file::read(&folder.join("plan.toml"))?;
+        let key = dev_key("gateway");
         let url = format!("http://{}", listener.local_addr()?);
         let mut settings = self.pace.settings(folder, &plan)?;
         settings.providers = Admission::Anyone;
@@ -276,7 +286,7 @@ impl Up {
                 Err(_) => {}
             }
         });
-        Ok(Some(served))
+        Ok(served)
     }
 
     /// Who answers: the server that was named, or the built-in echo.
@@ -326,6 +336,14 @@ impl Up {
             None => None,
         };
         portal.attester = attester.is_some();
+        let counter = match &node {
+            Some(_) => self.counter(&portal.plan, &portal.record).await?,
+            None => None,
+        };
+        if let (None, Some(listener)) = (&portal.gateway, &counter) {
+            let url = format!("http://{}", listener.local_addr()?);
+            portal.gateway = Some(GatewayAt::parse(&url).map_err(anyhow::Error::msg)?);
+        }
         let mut pages = portal::router(portal);
         if let Some(attester) = attester {
             pages = pages.nest("/attester", attester::router(attester));
@@ -367,8 +385,8 @@ impl Up {
         }
 
         let guard = Guard::new(port, &self.hosts);
-        let lab = match node.clone() {
-            Some(node) => self.lab(folder, node, stopped.clone()).await?,
+        let lab = match node.clone().zip(counter) {
+            Some((node, listener)) => Some(self.lab(folder, node, listener, stopped.clone()).await?),
             None => None,
         };
         server::serve(listener, app, guard, told(stopped)).await;

@@ -4,6 +4,7 @@
 import "/asset/live.js";
 import { askToConnect, ensureChain, inWords, say, start, wallet } from "/asset/wallet.js";
 import { bidBody, startBid } from "/asset/bid.js";
+import { afterwards, followed, give, keyBody, plainSignature, startKey } from "/asset/key.js";
 
 const body = document.body.dataset;
 const dialog = document.getElementById("confirm");
@@ -38,6 +39,9 @@ function may(form) {
   }
 }
 
+/** Pages of one wallet. */
+const OWN = ["/positions", "/keys"];
+
 function reveal() {
   let hidden = 0;
   for (const form of document.querySelectorAll("form.act")) {
@@ -45,13 +49,13 @@ function reveal() {
     hidden += form.hidden ? 1 : 0;
   }
   for (const note of document.querySelectorAll(".unacted")) note.hidden = hidden === 0 || Boolean(wallet.account);
-  for (const link of document.querySelectorAll('nav a[href^="/positions"]')) {
-    link.href = wallet.account ? `/positions?wallet=${wallet.account}` : "/positions";
+  for (const path of OWN) {
+    for (const link of document.querySelectorAll(`nav a[href^="${path}"]`)) link.href = wallet.account ? `${path}?wallet=${wallet.account}` : path;
   }
   const faucet = document.getElementById("faucet");
   if (faucet) faucet.toggleAttribute("data-idle", !wallet.account);
-  if (location.pathname === "/positions" && wallet.account && !new URLSearchParams(location.search).get("wallet")) {
-    location.replace(`/positions?wallet=${wallet.account}`);
+  if (OWN.includes(location.pathname) && wallet.account && !new URLSearchParams(location.search).get("wallet")) {
+    location.replace(`${location.pathname}?wallet=${wallet.account}`);
   }
 }
 
@@ -95,7 +99,7 @@ function explain(answer) {
       approve: "Your wallet asks twice: first for an approval of just this cash, a transaction of its own, then for the bid.",
       send: "Tried out just now: the contract would accept it.",
     }[answer.kind];
-    parts.push(Object.assign(document.createElement("p"), { className: "quiet", textContent: text }));
+    if (text) parts.push(Object.assign(document.createElement("p"), { className: "quiet", textContent: text }));
   }
   part("body").replaceChildren(...parts);
   part("progress").replaceChildren();
@@ -125,19 +129,45 @@ async function included(hash) {
   }
 }
 
-async function carryOut(action, ask, answer) {
+const sign = (data) => wallet.provider.request({ method: "eth_signTypedData_v4", params: [wallet.account, JSON.stringify(data)] });
+
+async function carryOut(action, ask, answer, form) {
   await ensureChain();
+  const on = async (more) => {
+    const all = { ...ask, ...more };
+    const again = async () => next(await post(`/tx/${action}`, all));
+    // What was signed for a key stays signed: a second try goes on from here.
+    if (action.startsWith("key-")) part("go").onclick = () => go(action, all, again, form);
+    return carryOut(action, all, await again(), form);
+  };
+  if (answer.kind === "sign-on") {
+    progress(answer.waiting);
+    return on({ ...answer.keep, [answer.field]: plainSignature(await sign(answer.typed_data)) });
+  }
+  if (answer.kind === "send-on") {
+    await send(answer, "the deposit");
+    progress("The deposit stands in your channel. If it ends here, a key can be made for that channel on this page.");
+    return on(answer.keep);
+  }
+  if (answer.kind === "order") {
+    progress("Waiting for your wallet to sign the order for the gateway.");
+    const signature = await sign(answer.typed_data);
+    progress("The gateway follows it.");
+    followed(form, action, await give(answer, signature));
+    progress("Done: the gateway has confirmed it.");
+    return;
+  }
   if (answer.kind === "sign") {
     progress("Waiting for your wallet to sign the cash permit.");
-    const signature = await wallet.provider.request({ method: "eth_signTypedData_v4", params: [wallet.account, JSON.stringify(answer.typed_data)] });
+    const signature = await sign(answer.typed_data);
     // A contract wallet's signature is not one that the coin takes: then an approval does the same.
     const plain = /^0x[0-9a-f]{130}$/i.test(signature);
     const more = plain ? { cash_permit: { value: answer.value, deadline: answer.deadline, signature } } : { approve: true };
-    return carryOut(action, { ...ask, ...more }, next(await post(`/tx/${action}`, { ...ask, ...more })));
+    return on(more);
   }
   if (answer.kind === "approve") {
     await send(answer, "the approval");
-    return carryOut(action, ask, next(await post(`/tx/${action}`, ask)));
+    return on({});
   }
   return send(answer, "the transaction");
 }
@@ -146,6 +176,9 @@ function next(answer) {
   if (answer.kind === "refused") throw Object.assign(new Error(`${answer.refused.what} ${answer.refused.remedy}`), { told: true });
   return answer;
 }
+
+/** What opened the dialog: it was disabled meanwhile, and so has lost the focus. */
+let opener;
 
 async function submitted(form) {
   problem(form, "");
@@ -156,9 +189,11 @@ async function submitted(form) {
   try {
     const ask = { ...Object.fromEntries([...new FormData(form)].filter(([, value]) => typeof value === "string")), wallet: wallet.account };
     if (action === "bid") Object.assign(ask, bidBody());
+    if (action.startsWith("key-")) Object.assign(ask, await keyBody(action));
     const answer = await post(`/tx/${action}`, ask);
+    opener = button;
     explain(answer);
-    part("go").onclick = () => go(action, ask, answer);
+    part("go").onclick = () => go(action, ask, answer, form);
     dialog.showModal();
     part("title").focus();
   } catch (error) {
@@ -168,11 +203,11 @@ async function submitted(form) {
   }
 }
 
-async function go(action, ask, answer) {
+async function go(action, ask, answer, form) {
   part("go").disabled = true;
   part("close").disabled = true;
   try {
-    await carryOut(action, ask, answer);
+    await carryOut(action, ask, typeof answer === "function" ? await answer() : answer, form);
     part("go").hidden = true;
     part("close").textContent = "Close";
     part("close").disabled = false;
@@ -199,6 +234,7 @@ document.addEventListener("submit", (event) => {
   submitted(event.target);
 });
 part("close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("close", () => { if (!afterwards()) opener?.focus(); });
 dialog.addEventListener("cancel", (event) => { if (part("close").disabled) event.preventDefault(); });
 document.addEventListener("change", async ({ target }) => {
   const into = target.dataset?.hashInto;
@@ -217,4 +253,5 @@ document.getElementById("faucet")?.addEventListener("click", async () => {
 for (const event of ["wallet", "parts"]) document.addEventListener(event, reveal);
 start();
 startBid({ post, text, words });
+startKey({ post, words });
 reveal();

@@ -10,13 +10,17 @@ use sha2::{Digest, Sha256};
 use super::Problem;
 
 /// Everything a page loads: name, kind, bytes.
-const ASSETS: [(&str, &str, &str); 6] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     ("report.css", "text/css; charset=utf-8", earnest_report::page::STYLE),
     ("portal.css", "text/css; charset=utf-8", include_str!("portal.css")),
     ("live.js", "text/javascript; charset=utf-8", include_str!("live.js")),
     ("wallet.js", "text/javascript; charset=utf-8", include_str!("wallet.js")),
     ("act.js", "text/javascript; charset=utf-8", include_str!("act.js")),
     ("bid.js", "text/javascript; charset=utf-8", include_str!("bid.js")),
+    ("ask.js", "text/javascript; charset=utf-8", include_str!("ask.js")),
+    ("key.js", "text/javascript; charset=utf-8", include_str!("key.js")),
+    ("usage.js", "text/javascript; charset=utf-8", include_str!("usage.js")),
+    ("providers.js", "text/javascript; charset=utf-8", include_str!("providers.js")),
 ];
 const ICON: &str = include_str!("icon.svg");
 

@@ -370,7 +370,7 @@ fn step(
         });
     }
     let value = U256::from(needed);
-    let domain = if ask.approve { None } else { domain(shared, chain) };
+    let domain = if ask.approve { None } else { domain(shared, chain, cash) };
     let nonce = chain.call(cash, &Coin::noncesCall { owner: wallet }).ok();
     Ok(match domain.zip(nonce) {
         None => {
@@ -388,11 +388,10 @@ fn step(
 }
 
 /// The coin's EIP-712 domain, if it is one that can be named: then its own separator says so.
-fn domain(shared: &Shared, chain: &mut Chain) -> Option<Eip712Domain> {
-    let cash = shared.record.contracts.cash;
-    let separator: B256 = chain.call(cash, &Coin::DOMAIN_SEPARATORCall {}).ok()?;
-    let name = chain.call(cash, &Coin::nameCall {}).ok()?;
-    let told = chain.call(cash, &Coin::versionCall {}).ok();
+pub(super) fn domain(shared: &Shared, chain: &mut Chain, coin: Address) -> Option<Eip712Domain> {
+    let separator: B256 = chain.call(coin, &Coin::DOMAIN_SEPARATORCall {}).ok()?;
+    let name = chain.call(coin, &Coin::nameCall {}).ok()?;
+    let told = chain.call(coin, &Coin::versionCall {}).ok();
     // Coins without `version` are nearly all at 1.
     let versions = told.into_iter().chain(["1".to_owned(), "2".to_owned()]);
     versions
@@ -401,7 +400,7 @@ fn domain(shared: &Shared, chain: &mut Chain) -> Option<Eip712Domain> {
                 Some(name.clone().into()),
                 Some(version.into()),
                 Some(U256::from(shared.record.chain_id)),
-                Some(cash),
+                Some(coin),
                 None,
             )
         })
@@ -416,27 +415,40 @@ fn typed(
     nonce: U256,
     deadline: u64,
 ) -> serde_json::Value {
+    let fields = [
+        ("owner", "address", owner.to_string()),
+        ("spender", "address", spender.to_string()),
+        ("value", "uint256", value.to_string()),
+        ("nonce", "uint256", nonce.to_string()),
+        ("deadline", "uint256", deadline.to_string()),
+    ];
+    typed_data(domain, "Permit", &fields)
+}
+
+/// A struct of plain fields (name, type, value) as `eth_signTypedData_v4` takes it.
+pub(super) fn typed_data(
+    domain: &Eip712Domain,
+    primary: &str,
+    fields: &[(&str, &str, String)],
+) -> serde_json::Value {
     let field = |name: &str, kind: &str| serde_json::json!({ "name": name, "type": kind });
+    let kinds: Vec<_> = fields.iter().map(|(name, kind, _)| field(name, kind)).collect();
+    let message: serde_json::Map<String, serde_json::Value> =
+        fields.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone().into())).collect();
     serde_json::json!({
         "types": {
             "EIP712Domain": [
                 field("name", "string"), field("version", "string"),
                 field("chainId", "uint256"), field("verifyingContract", "address"),
             ],
-            "Permit": [
-                field("owner", "address"), field("spender", "address"), field("value", "uint256"),
-                field("nonce", "uint256"), field("deadline", "uint256"),
-            ],
+            primary: kinds,
         },
-        "primaryType": "Permit",
+        "primaryType": primary,
         "domain": {
             "name": domain.name, "version": domain.version,
             "chainId": domain.chain_id.unwrap_or_default().to_string(), "verifyingContract": domain.verifying_contract,
         },
-        "message": {
-            "owner": owner, "spender": spender, "value": value.to_string(),
-            "nonce": nonce.to_string(), "deadline": deadline.to_string(),
-        },
+        "message": message,
     })
 }
 

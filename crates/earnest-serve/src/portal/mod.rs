@@ -7,13 +7,19 @@ mod asker;
 mod assets;
 mod audit;
 mod bid;
+mod channel;
+mod desk;
 mod documents;
 mod keeper;
+mod keys;
 mod offering;
 mod page;
 mod positions;
+mod prices;
+mod providers;
 mod risks;
 mod round;
+mod signing;
 mod transaction;
 mod treasury;
 mod words;
@@ -64,6 +70,32 @@ pub struct Portal {
     pub attester: bool,
     /// On a development chain with play money.
     pub faucet: Option<Faucet>,
+    /// The gateway that sells the offering's service, where there is one that browsers can reach.
+    pub gateway: Option<GatewayAt>,
+}
+
+/// Where a gateway is, as pages call it: scheme, host and port, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayAt(String);
+
+impl GatewayAt {
+    /// Reads a base URL; `/v1` at its end may be there. The words say what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?} is not like https://gateway.example or http://127.0.0.1:8546");
+        let base = text.trim().trim_end_matches('/').trim_end_matches("/v1").trim_end_matches('/');
+        let (scheme, place) = base.split_once("://").ok_or_else(expected)?;
+        // It stands in a header that says what pages may call: nothing that would end its place there.
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".-:".contains(c);
+        match matches!(scheme, "http" | "https") && !place.is_empty() && place.chars().all(plain) {
+            true => Ok(GatewayAt(base.to_owned())),
+            false => Err(expected()),
+        }
+    }
+
+    /// Its base URL, without an end.
+    pub fn url(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Most simulations that wait for the chain at once; more are told to come back.
@@ -79,6 +111,11 @@ const MOST_EVIDENCE: usize = crate::server::BODY;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+/// The same for pages that ask the gateway: it answers pages of anyone, and knows its callers by their key alone.
+fn policy_with(gateway: &GatewayAt) -> String {
+    POLICY.replace("connect-src 'self'", &format!("connect-src 'self' {}", gateway.url()))
+}
+
 /// What every request has at hand.
 struct Shared {
     plan: Plan,
@@ -93,6 +130,8 @@ struct Shared {
     waiting: Semaphore,
     listeners: Arc<Semaphore>,
     papers: Vec<documents::Paper>,
+    gateway: Option<GatewayAt>,
+    prices: prices::Shelf,
 }
 
 type At = State<Arc<Shared>>;
@@ -165,7 +204,7 @@ impl IntoResponse for Problem {
 
 /// The portal's pages and answers. A thread that keeps the index fresh lives as long as they do.
 pub fn router(portal: Portal) -> Router {
-    let Portal { plan, record, folder, index, chain, node, attester, faucet } = portal;
+    let Portal { plan, record, folder, index, chain, node, attester, faucet, gateway } = portal;
     let chain = Arc::new(chain);
     let first = Arc::new(View::of(&plan, &index, record.block));
     let shared = Arc::new(Shared {
@@ -181,12 +220,18 @@ pub fn router(portal: Portal) -> Router {
         faucet,
         waiting: Semaphore::new(MOST_WAITING),
         listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
+        gateway,
+        prices: prices::Shelf::default(),
     });
     keeper::keep(&shared, index, chain);
     Router::new()
         .route("/", get(|at: At, look: Query<Look>| async move { shown(at, look, |s, v, _| Some(offering::page(s, v))) }))
         .route("/round/{index}", get(round::get))
         .route("/positions", get(positions::get))
+        .route("/prices", get(prices::get))
+        .route("/prices.json", get(prices::json))
+        .route("/providers", get(providers::get))
+        .route("/keys", get(keys::get))
         .route("/treasury", get(|at: At, look: Query<Look>| async move { shown(at, look, |s, v, _| Some(treasury::page(s, v))) }))
         .route("/activity", get(|at: At, look: Query<Look>| async move { shown(at, look, |s, v, _| Some(activity::page(s, v))) }))
         .route("/audit", get(|at: At, look: Query<Look>| async move { shown(at, look, |s, v, _| Some(audit::page(s, v))) }))
@@ -199,10 +244,12 @@ pub fn router(portal: Portal) -> Router {
         .route("/favicon.ico", get(assets::icon))
         .route("/events", get(keeper::events))
         .route("/preview/bid", post(bid::preview))
+        .route("/preview/key", post(desk::preview))
         .route("/tx/{action}", post(transaction::make))
         .route("/faucet", post(transaction::faucet))
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .route("/hash", post(transaction::hash).layer(DefaultBodyLimit::max(MOST_EVIDENCE)))
+        .route("/statement", post(providers::check).layer(DefaultBodyLimit::max(MOST_EVIDENCE)))
         .fallback(missing)
         .layer(map_response(guarded))
         .with_state(shared)
@@ -225,7 +272,7 @@ fn shown(
     let view = shared.view();
     match page(&shared, &view, &look) {
         Some(page) if look.parts.is_some() => Html(page.live_parts()).into_response(),
-        Some(page) => Html(page.html(&shared, &view)).into_response(),
+        Some(page) => page.answer(&shared, &view),
         None => not_found(&shared, &view),
     }
 }
@@ -264,4 +311,33 @@ async fn guarded(mut response: Response) -> Response {
         "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateways_address_is_an_origin_and_nothing_that_ends_a_policy() {
+        for (text, url) in [
+            ("http://127.0.0.1:8546", "http://127.0.0.1:8546"),
+            ("https://api.example.com/v1", "https://api.example.com"),
+            ("https://api.example.com/", "https://api.example.com"),
+        ] {
+            let at = GatewayAt::parse(text).expect("an address");
+            assert_eq!(at.url(), url);
+            assert!(policy_with(&at).contains(&format!("connect-src 'self' {url};")));
+        }
+        for text in [
+            "",
+            "api.example.com",
+            "ftp://a",
+            "https://",
+            "https://a/b",
+            "https://a; script-src *",
+            "https://a *",
+        ] {
+            assert!(GatewayAt::parse(text).is_err(), "{text}");
+        }
+    }
 }

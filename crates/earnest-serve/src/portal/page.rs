@@ -1,14 +1,16 @@
 //! The frame around every page: landmarks, menu, the wallet's place, and the parts that scripts may replace. Every
 //! function here that takes a text escapes it.
 
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::response::{Html, IntoResponse, Response};
 use earnest_chain::deploy::Record;
 use earnest_core::plan::Time;
 use earnest_core::plan::date::{duration, utc};
 use earnest_report::figure::plain;
 use earnest_report::page::markup::escape;
 
-use super::Shared;
 use super::keeper::View;
+use super::{GatewayAt, Shared, policy_with};
 
 /// A page in the making.
 pub(super) struct Page {
@@ -16,6 +18,9 @@ pub(super) struct Page {
     /// The menu's entry it stands under.
     path: String,
     parts: Vec<Part>,
+    /// Its own, beside the one that all have.
+    script: Option<&'static str>,
+    asks_gateway: bool,
 }
 
 struct Part {
@@ -26,7 +31,30 @@ struct Part {
 
 impl Page {
     pub(super) fn new(title: &str, path: &str) -> Self {
-        Page { title: plain(title), path: path.to_owned(), parts: Vec::new() }
+        Page {
+            title: plain(title),
+            path: path.to_owned(),
+            parts: Vec::new(),
+            script: None,
+            asks_gateway: false,
+        }
+    }
+
+    /// With a script of its own, which may call the gateway where there is one.
+    pub(super) fn with_gateway(mut self, script: &'static str) -> Self {
+        self.script = Some(script);
+        self.asks_gateway = true;
+        self
+    }
+
+    /// The whole page; only those that ask the gateway may call it.
+    pub(super) fn answer(&self, shared: &Shared, view: &View) -> Response {
+        let html = Html(self.html(shared, view));
+        let policy = shared.gateway.as_ref().filter(|_| self.asks_gateway).map(policy_with);
+        match policy {
+            Some(policy) => ([(CONTENT_SECURITY_POLICY, policy)], html).into_response(),
+            None => html.into_response(),
+        }
     }
 
     /// A part that stays as it is.
@@ -55,10 +83,13 @@ impl Page {
              <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} · {name}</title>\n\
              <link rel=\"icon\" href=\"/favicon.ico\" type=\"image/svg+xml\">\n\
              <link rel=\"stylesheet\" href=\"/asset/report.css\">\n<link rel=\"stylesheet\" href=\"/asset/portal.css\">\n\
-             <script type=\"module\" src=\"/asset/act.js\"></script>\n</head>\n<body{data}>\n\
+             <script type=\"module\" src=\"/asset/act.js\"></script>\n{script}</head>\n<body{data}>\n\
              <a class=\"skip\" href=\"#main\">Skip to content</a>\n{header}\
              <main id=\"main\" tabindex=\"-1\">\n<h1>{title}</h1>\n{parts}</main>\n{footer}{dialog}</body>\n</html>\n",
             title = escape(&self.title),
+            script = self.script.map_or(String::new(), |name| format!(
+                "<script type=\"module\" src=\"/asset/{name}\"></script>\n"
+            )),
             data = data(shared, view),
             header = header(shared, view, &self.path),
             footer = footer(shared),
@@ -87,6 +118,8 @@ fn data(shared: &Shared, view: &View) -> String {
         ("guardian", guardian.to_string()),
         ("attester", if shared.attester { "yes" } else { "" }.to_owned()),
         ("cash", plain(&shared.plan.cash.symbol)),
+        ("credits", shared.coins.credits_symbol().to_owned()),
+        ("gateway", shared.gateway.as_ref().map_or("", GatewayAt::url).to_owned()),
         ("now", view.now.to_string()),
         ("version", view.version.to_string()),
         ("clock", if view.clock_runs { "runs" } else { "still" }.to_owned()),
@@ -109,6 +142,9 @@ fn header(shared: &Shared, view: &View, path: &str) -> String {
     let menu = [
         ("/", "Offering"),
         ("/positions", "Your positions"),
+        ("/prices", "Prices"),
+        ("/providers", "Providers"),
+        ("/keys", "API keys"),
         ("/treasury", "Treasury"),
         ("/activity", "Activity"),
         ("/audit", "Audit"),

@@ -77,6 +77,11 @@ fn all(shared: &Shared, view: &View, wallet: Address, purse: Option<Purse>) -> S
             ("Credits in the wallet", figure(&coins.whole_credits(credits), &coins.credits(credits))),
         ]);
     }
+    if shared.record.contracts.price_list.is_some() {
+        html += &format!(
+            "<p>Credits, locked ones too, pay for service: <a href=\"/keys?wallet={wallet}\">API keys of this wallet</a>.</p>\n"
+        );
+    }
     let mine: Vec<(BidId, Bid)> = bids(&view.raise.offering)
         .filter(|(_, bid)| bid.wallet == wallet)
         .map(|(id, bid)| (id, *bid))

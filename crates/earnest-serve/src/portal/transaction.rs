@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keeper::View;
 use super::words::{Refusal, Speaker};
-use super::{At, Problem, Shared, bid, positions};
+use super::{At, Problem, Shared, bid, desk, positions};
 
 /// Ticks or windows of one clearing transaction: fits into any block.
 const CLEAR_STEPS: u64 = 400;
@@ -59,6 +59,17 @@ pub(super) enum Step {
     Sign { typed_data: serde_json::Value, value: String, deadline: u64 },
     /// Nothing: it would be refused.
     Refused { refused: Refusal },
+    /// Sign this, then ask again with the signature in this field, and with what is to be kept.
+    SignOn {
+        typed_data: serde_json::Value,
+        field: &'static str,
+        waiting: &'static str,
+        keep: serde_json::Value,
+    },
+    /// Send this, then ask again with what is to be kept.
+    SendOn { to: Address, data: Bytes, keep: serde_json::Value },
+    /// Sign this order and give it to the gateway: channel and order are JSON, and go out as they are.
+    Order { typed_data: serde_json::Value, channel: String, order: String, time: u64 },
 }
 
 /// A transaction in words.
@@ -80,6 +91,10 @@ pub(super) async fn make(
     if action == "bid" {
         let ask = read(&body)?;
         return shared.ask(move |shared, chain| bid::answer(shared, chain, ask)).await?.map(Json);
+    }
+    if action.starts_with("key-") {
+        let ask = read(&body)?;
+        return shared.ask(move |shared, chain| desk::answer(shared, chain, &action, ask)).await?.map(Json);
     }
     let ask: Ask = read(&body)?;
     let answer = move |shared: &Shared, chain: &mut Chain| {

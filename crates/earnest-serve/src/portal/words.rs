@@ -3,7 +3,7 @@
 
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
-use earnest_chain::bindings::{Credit, DevCash, Offering, Treasury, Vault};
+use earnest_chain::bindings::{Channels, Credit, DepositCollector, DevCash, Offering, Treasury, Vault};
 use earnest_chain::chain::ChainError;
 use earnest_core::money::{Cash, Credits};
 use earnest_core::plan::date::{duration, utc};
@@ -66,6 +66,12 @@ impl Speaker<'_> {
         }
         if let Ok(error) = DevCash::DevCashErrors::abi_decode(data) {
             return self.coin(&error);
+        }
+        if let Ok(error) = Channels::ChannelsErrors::abi_decode(data) {
+            return self.channels(&error);
+        }
+        if let Ok(error) = DepositCollector::DepositCollectorErrors::abi_decode(data) {
+            return odd(&format!("The deposit collector refused: {error:?}."));
         }
         if let Ok(error) = Credit::CreditErrors::abi_decode(data) {
             return odd(&format!("The credit refused: {error:?}."));
@@ -447,6 +453,57 @@ impl Speaker<'_> {
         }
     }
 
+    fn channels(&self, error: &Channels::ChannelsErrors) -> Refusal {
+        use Channels::ChannelsErrors as E;
+        match error {
+            E::NoWithdrawal(_) => refusal(
+                "No withdrawal from this channel has begun.",
+                "Begin one first, or wait for its block.",
+            ),
+            E::NotPayer(_) => refusal(
+                "The channel is another wallet\u{2019}s.",
+                "Connect the wallet that the channel was opened with.",
+            ),
+            E::NothingToClaim(_) => refusal(
+                "Nothing is left in the channel.",
+                "Nothing needs to be done: all of it was used or went back.",
+            ),
+            E::TooEarly(e) => refusal(
+                format!("The withdrawal can be ended after {}.", at(e.finalizeAfter)),
+                "Come back then; until then the gateway may claim what was used.",
+            ),
+            E::TooMuch(_) => refusal(
+                "Less is left in the channel than is asked for.",
+                "The gateway has claimed since: reload the page and try again.",
+            ),
+            E::WithdrawalPending(e) => refusal(
+                format!("A withdrawal has begun already and can be ended after {}.", at(e.finalizeAfter)),
+                "Wait until then and end it.",
+            ),
+            E::WrongDeposit(_) => refusal(
+                "The coin brought another amount than was deposited.",
+                "This coin takes a fee on transfers and cannot be used in channels.",
+            ),
+            E::ZeroAmount(_) => {
+                refusal("The amount is zero, so nothing would move.", "Give an amount above zero.")
+            }
+            E::BadSignature(_) => refusal(
+                "The signature is not by whom the channel names.",
+                "Sign again with the wallet that the channel was opened with.",
+            ),
+            E::BadChannel(_)
+            | E::NotReceiver(_)
+            | E::OtherAuthorizer(_)
+            | E::OverBalance(_)
+            | E::OverVoucher(_)
+            | E::WrongNonce(_)
+            | E::AddressEmptyCode(_)
+            | E::FailedCall(_)
+            | E::ReentrancyGuardReentrantCall(_)
+            | E::SafeERC20FailedOperation(_) => odd("The channels refused this."),
+        }
+    }
+
     fn coin(&self, error: &DevCash::DevCashErrors) -> Refusal {
         use DevCash::DevCashErrors as E;
         match error {
@@ -534,6 +591,8 @@ mod tests {
             include_str!("../../../../contracts/artifacts/Vault.json"),
             include_str!("../../../../contracts/artifacts/Credit.json"),
             include_str!("../../../../contracts/artifacts/DevCash.json"),
+            include_str!("../../../../contracts/artifacts/Channels.json"),
+            include_str!("../../../../contracts/artifacts/DepositCollector.json"),
         ];
         let mut errors = Vec::new();
         for artifact in artifacts {

@@ -1,6 +1,7 @@
 //! The portal in a browser, on `earnest up`: the scripts in `e2e/portal`, each on an offering of its own.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,12 +14,13 @@ struct Up {
 }
 
 impl Up {
-    fn start(name: &str, plan: &str) -> Self {
+    fn start(name: &str, plan: &Path, arguments: &[&str]) -> Self {
         let state = folder(&format!("portal-{name}"));
-        let plan = root().join("e2e/portal/plans").join(format!("{plan}.toml"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_earnest"))
-            .args(["up", "--port", "0", "--state", "state"])
+            .args(["up", "--port", "0", "--state", "state", "--claim-every", "2 seconds"])
+            .args(arguments)
             .arg(plan)
+            .env_remove("EARNEST_GATEWAY")
             .current_dir(state)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -49,11 +51,12 @@ fn run(script: &str, plan: &str) {
     // One browser at a time: two processors are soon busy.
     static BROWSER: Mutex<()> = Mutex::new(());
     let _turn = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
-    let up = Up::start(script, plan);
+    let up = Up::start(script, &root().join("e2e/portal/plans").join(format!("{plan}.toml")), &[]);
     let output = Command::new("node")
         .arg(root().join("e2e/portal").join(format!("{script}.mjs")))
         .env("EARNEST_PORTAL_URL", &up.url)
         .env("EARNEST_RPC", &up.url)
+        .env("EARNEST_BIN", env!("CARGO_BIN_EXE_earnest"))
         .output()
         .expect("node starts");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -74,4 +77,50 @@ fn a_bid_is_made_by_keyboard_alone() {
 #[test]
 fn whatever_goes_wrong_ends_in_words() {
     run("trouble", "hostile");
+}
+
+#[test]
+fn keys_are_made_used_and_ended_and_prices_and_providers_are_told() {
+    run("spend", "spend");
+}
+
+#[test]
+fn a_key_is_made_by_keyboard_alone() {
+    run("spend-keyboard", "spend");
+}
+
+/// A page, and what it may call.
+async fn page(up: &Up, path: &str) -> (String, String) {
+    let answer = reqwest::get(format!("{}{path}", up.url)).await.expect("an answer");
+    assert_eq!(answer.status(), 200, "{path}");
+    let policy = answer.headers()["content-security-policy"].to_str().expect("text").to_owned();
+    (answer.text().await.expect("a page"), policy)
+}
+
+#[tokio::test]
+async fn a_portal_says_which_gateway_it_knows_or_that_it_knows_none() {
+    let quickstart = root().join("examples/plans/quickstart.toml");
+    let elsewhere = Up::start("elsewhere", &quickstart, &["--gateway", "https://api.example.com/v1"]);
+    for path in ["/keys", "/providers"] {
+        let (text, policy) = page(&elsewhere, path).await;
+        assert!(text.contains("data-gateway=\"https://api.example.com\""), "{text}");
+        assert!(policy.contains("connect-src 'self' https://api.example.com;"), "{policy}");
+    }
+    let (_, policy) = page(&elsewhere, "/prices").await;
+    assert!(policy.contains("connect-src 'self';"), "{policy}");
+
+    let text = std::fs::read_to_string(&quickstart).expect("the example");
+    let (bare, _) = text.split_once("[price_list]").expect("a price list at its end");
+    let plan = folder("portal-bare-plan").join("bare.toml");
+    std::fs::write(&plan, bare).expect("a plan");
+    let up = Up::start("bare", &plan, &[]);
+    for (path, words) in [
+        ("/keys", "knows of no gateway"),
+        ("/providers", "knows of no gateway"),
+        ("/prices", "The plan has no price list"),
+    ] {
+        let (text, policy) = page(&up, path).await;
+        assert!(text.contains(words), "{text}");
+        assert!(policy.contains("connect-src 'self';"), "{policy}");
+    }
 }
