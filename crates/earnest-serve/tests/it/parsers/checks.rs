@@ -16,8 +16,11 @@ use earnest_serve::provider::meter::Meter;
 use earnest_serve::provider::usage::UsageClaim;
 use serde_json::Value;
 
+/// Takes any bytes.
+type Check = fn(&[u8]);
+
 /// Every parser, with the name of its seeds' folder.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+pub const ALL: [(&str, Check); 7] = [
     ("request", request),
     ("answer", answer),
     ("hello", hello),
