@@ -88,8 +88,10 @@ async function request(mind, rpc, method, params) {
   }
 }
 
-/** No serious or critical violation, in light and dark, wide and narrow; a picture of each. */
+/** No serious or critical violation, in light and dark, wide and narrow; a picture of each. No value that is none. */
 export async function looked(page, name, { pictures = true } = {}) {
+  const none = (await page.locator("body").innerText()).match(/.*\b(undefined|NaN|null)\b.*/);
+  if (none) throw new Error(`${name} reads ${JSON.stringify(none[0])}`);
   for (const scheme of ["light", "dark"]) {
     for (const [width, height] of [[1280, 900], [320, 720]]) {
       await page.setViewportSize({ width, height });

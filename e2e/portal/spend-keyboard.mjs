@@ -34,7 +34,7 @@ try {
   await tabTo("Check and make the key");
   await page.keyboard.press("Enter");
   await page.locator("#confirm").waitFor({ state: "visible" });
-  assert.equal((await focused()).id, "confirm-title");
+  await eventually("focus is on confirm-title", async () => (await focused()).id === "confirm-title");
   await page.keyboard.press("Escape");
   assert.equal(await page.inputValue("#key-amount"), "20");
   await eventually("the focus is back where it was", async () => (await focused()).text === "Check and make the key");
@@ -45,7 +45,7 @@ try {
   await eventually("focus is on Close", async () => (await focused()).id === "confirm-close");
   await reads(page, "the gateway has confirmed it", "#confirm-progress");
   await page.keyboard.press("Enter");
-  assert.equal((await focused()).id, "new-key");
+  await eventually("focus is on new-key", async () => (await focused()).id === "new-key");
   const secret = await page.innerText("#new-secret");
   await tabTo("Show its balance and usage");
   await page.keyboard.press("Enter");
@@ -58,7 +58,7 @@ try {
   assert.equal((await page.content()).includes(secret), false);
   await tabTo("Forget the key");
   await page.keyboard.press("Enter");
-  assert.equal((await focused()).id, "api-key");
+  await eventually("focus is on api-key", async () => (await focused()).id === "api-key");
   assert.equal(await page.evaluate(() => sessionStorage.length), 0);
 
   // Managed without a mouse, too.

@@ -212,7 +212,7 @@ async function go(action, ask, answer, form) {
     part("close").textContent = "Close";
     part("close").disabled = false;
     part("close").focus();
-    say(`Done: ${answer.title}.`);
+    say(`Done: ${part("title").textContent}.`);
   } catch (error) {
     progress(error.failed ? error.message : words(error)).className = "problem";
     if (error.failed) {

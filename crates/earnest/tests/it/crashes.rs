@@ -146,15 +146,16 @@ impl Stage {
         let client =
             reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().expect("a client");
         let first = self.numbers.fetch_add(requests, Ordering::Relaxed);
+        let gone = std::cell::Cell::new(false);
         let asks = futures_util::stream::iter(first..first + requests)
+            .take_while(|_| std::future::ready(!gone.get()))
             .map(|number| ask(&client, &lab.url, &lab.key, number, &self.hands))
             .buffer_unordered(at_once);
         self.runtime.block_on(async {
             let mut asks = std::pin::pin!(asks);
+            // Those that are still reading read on: what has arrived counts.
             while let Some(answered) = asks.next().await {
-                if answered.is_none() {
-                    break;
-                }
+                gone.set(gone.get() || answered.is_none());
             }
         });
     }
