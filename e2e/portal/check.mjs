@@ -33,15 +33,15 @@ export async function connect(page) {
   await reads(page, "Connected", "#status");
 }
 
-/** Presses a form's button, reads what it would do, goes on, waits until it is in a block. */
-export async function act(page, form, expected = []) {
+/** Presses a form's button, reads what it would do, goes on, waits until it is done: in a block, if nothing else is said. */
+export async function act(page, form, expected = [], done = "Done in block") {
   const there = page.locator(form).first();
   await there.waitFor({ state: "visible" });
   await there.locator("button[type=submit]").click();
   await page.locator("#confirm").waitFor({ state: "visible" });
   for (const text of expected) await reads(page, text, "#confirm");
   await page.click("#confirm-go");
-  await reads(page, "Done in block", "#confirm");
+  await reads(page, done, "#confirm");
   await page.click("#confirm-close");
 }
 

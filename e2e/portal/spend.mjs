@@ -41,17 +41,6 @@ const holds = (wallet) => view(cash, "balanceOf", [wallet]);
 /** The page goes on by itself to that of the connected wallet. */
 const own = (page, path) => Promise.all([page.waitForURL(/wallet=0x/), page.go(path).catch(() => {})]);
 
-/** Presses a form's button, reads what it would do, goes on until it is done. */
-async function carry(page, form, expected, done) {
-  const there = page.locator(form).first();
-  await there.waitFor({ state: "visible" });
-  await there.locator("button[type=submit]").click();
-  await page.locator("#confirm").waitFor({ state: "visible" });
-  for (const text of expected) await reads(page, text, "#confirm");
-  await page.click("#confirm-go");
-  await reads(page, done, "#confirm");
-  await page.click("#confirm-close");
-}
 const confirmed = "the gateway has confirmed it";
 
 /** What the page sends, to look for what it must not send. */
@@ -255,20 +244,20 @@ try {
   // The channel: how it stands, more signed for, more deposited, another key with limits.
   await reads(ben, "Cash channel 1", "#mine");
   const channel = "#mine section.position";
-  await carry(ben, `${channel} form[data-action="key-look"]`, ["Of cash channel 1"], confirmed);
+  await act(ben, `${channel} form[data-action="key-look"]`, ["Of cash channel 1"], confirmed);
   await reads(ben, "Signed for 2 USDC", `${channel} .gateway-state`);
   await unfold(ben, "Sign for more, deposit more, more keys");
   await ben.fill(`${channel} form[data-action="key-renew"] input[name=ceiling]`, "4");
-  await carry(ben, `${channel} form[data-action="key-renew"]`, ["at most 4 USDC"], confirmed);
+  await act(ben, `${channel} form[data-action="key-renew"]`, ["at most 4 USDC"], confirmed);
   await reads(ben, "Signed for 4 USDC", `${channel} .gateway-state`);
   await ben.fill(`${channel} form[data-action="key-top-up"] input[name=amount]`, "5");
-  await carry(ben, `${channel} form[data-action="key-top-up"]`, ["Moves 5 USDC more"], "Done in block");
+  await act(ben, `${channel} form[data-action="key-top-up"]`, ["Moves 5 USDC more"], "Done in block");
   await reads(ben, "Deposited, less what went back 15 USDC", channel);
   await ben.fill(`${channel} form[data-action="key-another"] input[name=name]`, "small");
   await ben.locator(`${channel} form[data-action="key-another"] details`).evaluate((details) => { details.open = true; });
   await ben.fill(`${channel} form[data-action="key-another"] input[name=total]`, "0.000001");
   await ben.fill(`${channel} form[data-action="key-another"] input[name=models]`, "example-small");
-  await carry(ben, `${channel} form[data-action="key-another"]`, ["at most 0.000001 USDC in all", "good for example-small only"], confirmed);
+  await act(ben, `${channel} form[data-action="key-another"]`, ["at most 0.000001 USDC in all", "good for example-small only"], confirmed);
   const small = new OpenAI({ baseURL: `${gateway}/v1`, apiKey: await ben.innerText("#new-secret"), maxRetries: 0 });
   await assert.rejects(small.chat.completions.create({ model: "example-large", messages: [{ role: "user", content: "hi" }] }), { status: 403 });
   await assert.rejects(small.chat.completions.create({ model: "example-small", messages: [{ role: "user", content: "hi ".repeat(99) }] }), { status: 429 });
@@ -276,7 +265,7 @@ try {
   await looked(ben, "keys-channel");
 
   // Revoked: 401 from then on. The other key goes on.
-  await carry(ben, `${channel} form[data-action="key-look"]`, [], confirmed);
+  await act(ben, `${channel} form[data-action="key-look"]`, [], confirmed);
   await ben.locator(`${channel} .gateway-state tr`, { hasText: "laptop" }).locator("button").click();
   await reads(ben, "answers 401 to this key", "#confirm");
   await ben.click("#confirm-go");
@@ -288,7 +277,7 @@ try {
   await reads(ben, "does not know this key, or it was revoked", "#key-view");
 
   // Withdrawn by the gateway: what was not used is back at once.
-  await carry(ben, `${channel} form[data-action="key-withdraw"]`, ["It is final"], confirmed);
+  await act(ben, `${channel} form[data-action="key-withdraw"]`, ["It is final"], confirmed);
   await reads(ben, "Ended: nothing is left in it", channel);
   const spent = before - (await holds(ben.address));
   assert.ok(spent > 0n && spent < 1000n, `${spent}`);
@@ -296,15 +285,15 @@ try {
   // Without the gateway: begun, waited for, ended. The next channel has the next number.
   await ben.fill("#key-amount", "3");
   await ben.fill("#key-ceiling", "");
-  await carry(ben, form, ["Moves 3 USDC", "at most 0.3 USDC"], confirmed);
+  await act(ben, form, ["Moves 3 USDC", "at most 0.3 USDC"], confirmed);
   const second = `${channel}:has(h4:text-is("Cash channel 2"))`;
   await ben.locator(`${second} details`, { hasText: "Withdraw by the gateway" }).evaluate((details) => { details.open = true; });
-  await carry(ben, `${second} form[data-action="key-leave"]`, ["Asks the chain for 3 USDC", "2026-12-02"], "Done in block");
+  await act(ben, `${second} form[data-action="key-leave"]`, ["Asks the chain for 3 USDC", "2026-12-02"], "Done in block");
   await reads(ben, "it can be had 2026-12-02", second);
   assert.equal(await ben.locator(`${second} form[data-action="key-end"]`).count(), 0);
   await looked(ben, "keys-leaving");
   await moveTo(here.rpc, "2026-12-03");
-  await carry(ben, `${second} form[data-action="key-end"]`, ["Pays 3 USDC"], "Done in block");
+  await act(ben, `${second} form[data-action="key-end"]`, ["Pays 3 USDC"], "Done in block");
   await reads(ben, "Ended: nothing is left in it", second);
   assert.equal(before - (await holds(ben.address)), spent);
 
@@ -314,16 +303,16 @@ try {
   await ann.locator(`${form} label`, { hasText: "Locked credits" }).click();
   await ann.fill("#key-amount", "50");
   await looked(ann, "keys-locked");
-  await carry(ann, form, ["from the vault of position", "at most 5 QCR"], confirmed);
+  await act(ann, form, ["from the vault of position", "at most 5 QCR"], confirmed);
   const locked = new OpenAI({ baseURL: `${gateway}/v1`, apiKey: await ann.innerText("#new-secret"), maxRetries: 0 });
   const stream = await locked.chat.completions.create({ model: "example-large", stream: true, messages: [{ role: "user", content: "locked and spent" }] });
   let text = "";
   for await (const piece of stream) text += piece.choices[0]?.delta?.content ?? "";
   assert.equal(text, "echo: locked and spent");
 
-  await carry(ann, `${channel} form[data-action="key-look"]`, ["locked position"], confirmed);
+  await act(ann, `${channel} form[data-action="key-look"]`, ["locked position"], confirmed);
   await unfold(ann, "Revoke a key, withdraw");
-  await carry(ann, `${channel} form[data-action="key-withdraw"]`, ["It is final"], confirmed);
+  await act(ann, `${channel} form[data-action="key-withdraw"]`, ["It is final"], confirmed);
   await reads(ann, "Ended: nothing is left in it", channel);
   assert.match(await ann.innerText(`${form} .choices`), /^Pay from\s+Cash \([^)]*\)\s+Locked credits of position [^(]*\([^)]*\)\s*$/, "none of it is free");
 
