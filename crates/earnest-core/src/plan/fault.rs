@@ -1,4 +1,4 @@
-//! What is wrong with a plan, and where. A fault names line, column and path, says what is wrong and what would
+//! What is wrong with a plan (or another file of its manner), and where. A fault names line, column and path, says what is wrong and what would
 //! be right; all faults of a plan are told at once. A warning compares a parameter of the plan with a rule and
 //! never says that anything is or is not lawful.
 
@@ -45,6 +45,9 @@ pub struct Fault {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Faults {
     faults: Vec<Fault>,
+    /// What the file is.
+    #[serde(skip)]
+    noun: &'static str,
 }
 
 /// Something a reader of a valid plan should know. Not a legal verdict.
@@ -62,10 +65,10 @@ pub struct Warning {
 
 impl Faults {
     /// In order of the file, each once. `None` when nothing is wrong.
-    pub(super) fn gather(mut faults: Vec<Fault>) -> Option<Self> {
+    pub fn gather(noun: &'static str, mut faults: Vec<Fault>) -> Option<Self> {
         faults.sort();
         faults.dedup();
-        (!faults.is_empty()).then_some(Faults { faults })
+        (!faults.is_empty()).then_some(Faults { faults, noun })
     }
 
     /// The faults, in order of the file.
@@ -110,7 +113,7 @@ impl fmt::Display for Faults {
             write!(f, "{fault}\n\n")?;
         }
         let count = self.faults.len();
-        write!(f, "{count} {} in the plan", if count == 1 { "fault" } else { "faults" })
+        write!(f, "{count} {} in the {}", if count == 1 { "fault" } else { "faults" }, self.noun)
     }
 }
 
@@ -127,19 +130,22 @@ impl fmt::Display for Warning {
 
 /// What is wrong with a single value, before it is known where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) hint: String,
+pub struct Wrong {
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: String,
 }
 
 impl Wrong {
-    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    /// Both.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Wrong { message: message.into(), hint: hint.into() }
     }
 }
 
 /// The text of a plan, where each of its keys stands, and which of them could not be read.
-pub(super) struct Source<'s> {
+pub struct Source<'s> {
     file: &'s str,
     text: &'s str,
     spans: BTreeMap<String, Range<usize>>,
@@ -147,22 +153,23 @@ pub(super) struct Source<'s> {
 }
 
 impl<'s> Source<'s> {
-    pub(super) fn new(file: &'s str, text: &'s str) -> Self {
+    /// Nothing of it was read yet.
+    pub fn new(file: &'s str, text: &'s str) -> Self {
         Source { file, text, spans: BTreeMap::new(), unread: BTreeSet::new() }
     }
 
     /// Remembers where a key's value stands.
-    pub(super) fn record(&mut self, path: &str, span: Range<usize>) {
+    pub fn record(&mut self, path: &str, span: Range<usize>) {
         self.spans.insert(path.to_owned(), span);
     }
 
     /// Remembers that the value of a key is missing or wrong, so that nothing is concluded from it.
-    pub(super) fn mark_unread(&mut self, path: &str) {
+    pub fn mark_unread(&mut self, path: &str) {
         self.unread.insert(path.to_owned());
     }
 
     /// True when that key and everything under and above it was read.
-    pub(super) fn is_read(&self, path: &str) -> bool {
+    pub fn is_read(&self, path: &str) -> bool {
         let mut above = Some(path);
         while let Some(here) = above {
             if self.unread.contains(here) {
@@ -175,7 +182,7 @@ impl<'s> Source<'s> {
     }
 
     /// Where a key stands, or the nearest table above it that is written down.
-    pub(super) fn place(&self, path: &str) -> Place {
+    pub fn place(&self, path: &str) -> Place {
         let mut nearest = Some(path);
         let span = loop {
             match nearest {
@@ -190,7 +197,7 @@ impl<'s> Source<'s> {
     }
 
     /// A place at a byte offset.
-    pub(super) fn place_at(&self, path: &str, offset: usize) -> Place {
+    pub fn place_at(&self, path: &str, offset: usize) -> Place {
         let bytes = self.text.as_bytes();
         let offset = offset.min(bytes.len());
         let start = bytes[..offset].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);

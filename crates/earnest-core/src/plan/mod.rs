@@ -5,12 +5,12 @@
 pub mod check;
 pub mod date;
 pub mod explain;
-mod fault;
+pub mod fault;
 pub mod instant;
 pub mod read;
-mod table;
+pub mod table;
 pub mod template;
-mod units;
+pub mod units;
 
 use alloy_primitives::{Address, B256};
 

@@ -2,10 +2,8 @@
 //! missing key, a key nobody asked for. What could not be read is marked, so that the rules across keys
 //! ([`super::check`]) are tried on everything else and one mistake is told once.
 
-use toml::de::DeTable;
-
-use super::fault::{Faults, Source, Warning, Wrong};
-use super::table::{Notes, Table};
+use super::fault::{Faults, Warning};
+use super::table::{self, Manner, Table};
 use super::units;
 use super::{
     AuctionPlan, CoinPlan, Covenant, CurvePlan, Document, DocumentKind, FixedPlan, Milestone, ModelPrice,
@@ -16,8 +14,8 @@ use crate::money::{Bps, Cash, Credits};
 
 /// The version of the plan's format that is read here.
 pub const SCHEMA: u32 = 1;
-/// A plan longer than this is refused unread.
-const LONGEST_BYTES: usize = 1 << 20;
+/// What is said of plans.
+const MANNER: Manner = Manner { noun: "plan", from: "`earnest init` writes a plan", example: example_of };
 
 /// Keys that belong to rounds of some kinds only.
 const KEYS_OF_ROUND_KINDS: [(&str, &[&str]); 4] = [
@@ -39,36 +37,9 @@ impl Plan {
     /// Reads and checks a plan. `file_name` is how messages call the file. Either the plan with what a reader of
     /// it should know, or every fault at once.
     pub fn read(file_name: &str, source: &str) -> Result<(Plan, Vec<Warning>), Faults> {
-        let notes = Notes::new(Source::new(file_name, source));
-        if source.len() > LONGEST_BYTES {
-            let wrong = Wrong::new("the file is longer than a plan can be", "at most 1 MiB");
-            notes.refuse("", 0..0, wrong);
-            return Err(notes.into_faults());
-        }
-        let (root, syntax) = DeTable::parse_recoverable(source);
-        // A second value for a key leaves the rest of the file readable; any other slip of syntax does not.
-        let readable = syntax.iter().all(|error| error.message().starts_with("duplicate key"));
-        for error in syntax {
-            let span = error.span().unwrap_or(0..0);
-            notes.refuse("", span, syntax_fault(error.message()));
-        }
-        if !readable {
-            return Err(notes.into_faults());
-        }
-        if root.get_ref().is_empty() {
-            notes.refuse(
-                "",
-                0..0,
-                Wrong::new("the file says nothing", "`earnest init` writes a plan to start from"),
-            );
-            return Err(notes.into_faults());
-        }
-        let table = Table::new(&notes, String::new(), 0..0, root.get_ref());
-        let plan = plan(&table);
-        drop(table);
-        let (source, faults) = notes.finish();
+        let (plan, source, faults) = table::read(file_name, source, MANNER, plan)?;
         let faults = faults.into_iter().chain(check::check(&plan, &source)).collect();
-        match Faults::gather(faults) {
+        match Faults::gather(MANNER.noun, faults) {
             Some(faults) => Err(faults),
             None => {
                 let warnings = check::warnings(&plan, &source);
@@ -78,27 +49,8 @@ impl Plan {
     }
 }
 
-/// The message of the TOML parser with a remedy for the slips that plans invite.
-fn syntax_fault(message: &str) -> Wrong {
-    let hint = if message.starts_with("duplicate key") {
-        "a key may be set once; lists of tables take double brackets, such as [[rounds]]"
-    } else if message.starts_with("string values must be quoted") {
-        "text and amounts stand in quotes, such as \"10_000 cash\""
-    } else if message.starts_with("invalid date") {
-        "a date is written 2026-09-01T00:00:00Z"
-    } else {
-        "a plan is made of [tables], with lines below them such as name = \"…\""
-    };
-    Wrong::new(format!("not valid TOML: {message}"), hint)
-}
-
 fn plan(root: &Table<'_, '_>) -> Plan {
-    root.required("schema", |value| match units::count::<u32>(value)? {
-        SCHEMA => Ok(SCHEMA),
-        other => {
-            Err(Wrong::new(format!("schema {other} is not known here"), format!("write schema = {SCHEMA}")))
-        }
-    });
+    table::schema(root, SCHEMA);
     Plan {
         offering: offering(&root.table("offering")),
         terms: terms(&root.table("terms")),
@@ -378,5 +330,30 @@ fn providers(table: &Table<'_, '_>) -> ProvidersPlan {
         thawing_secs: table.required("thawing", units::duration_secs),
         cold_start: table.required("cold_start", units::credits),
         epoch_secs: table.required("epoch", units::duration_secs),
+    }
+}
+
+/// The value of a key that is missing, as it could be written.
+fn example_of(key: &str) -> &'static str {
+    match key {
+        "schema" => "1",
+        "hard_cap" | "cap" | "window_cap" | "ceiling" | "ceiling_at_live" => "\"1_000_000 cash\"",
+        "min_bid" => "\"100 cash\"",
+        "supply" | "e_fold" | "divisor" | "over" | "min_stake" | "cold_start" => "\"1_000_000 credits\"",
+        "price" | "floor_price" | "first_price" | "last_price" => "\"0.25 cash per credit\"",
+        "tick" => "\"0.01 cash per credit\"",
+        "ticks" | "knots" => "100",
+        "objections" => "1",
+        "open" | "close" | "deadline" => "2026-09-01T00:00:00Z",
+        "notice" | "window" | "voting" | "cooldown" | "exit" | "thawing" => "\"14 days\"",
+        "epoch" => "\"1 day\"",
+        "tap" => "\"10_000 cash per day\"",
+        "demand" | "threshold" | "quorum" | "majority" | "share" | "held_back" => "\"20%\"",
+        "vesting" => "\"linear\"",
+        "points" => "[[\"90 days\", \"100%\"]]",
+        "schedules" | "regimes" => "[\"…\"]",
+        "output" => "\"2 credits per million\"",
+        "curve" => "{ kind = \"exponential\", first_price = \"…\", e_fold = \"…\" }",
+        _ => "\"…\"",
     }
 }

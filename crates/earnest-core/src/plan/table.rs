@@ -10,19 +10,93 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Fault, Faults, Source, Wrong};
 use super::units::{self, nearest, shown};
 
+/// A file longer than this is refused unread.
+const LONGEST_BYTES: usize = 1 << 20;
+
+/// What is said of files of one kind.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// `plan`
+    pub noun: &'static str,
+    /// Where one can be had: "`earnest init` writes a plan".
+    pub from: &'static str,
+    /// The value of a key that is missing, as it could be written.
+    pub example: fn(&str) -> &'static str,
+}
+
+/// Reads a whole file by its root table. `Err`: nothing of it can be read. Else what `root` made of it, where its keys
+/// stand, and what is wrong so far.
+pub fn read<'s, T>(
+    file_name: &'s str,
+    text: &'s str,
+    manner: Manner,
+    root: impl FnOnce(&Table<'_, 's>) -> T,
+) -> Result<(T, Source<'s>, Vec<Fault>), Faults> {
+    let notes = Notes::new(Source::new(file_name, text), manner);
+    if text.len() > LONGEST_BYTES {
+        let message = format!("the file is longer than a {} can be", manner.noun);
+        notes.refuse("", 0..0, Wrong::new(message, "at most 1 MiB"));
+        return Err(notes.into_faults());
+    }
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    // A second value for a key leaves the rest of the file readable; any other slip of syntax does not.
+    let readable = syntax.iter().all(|error| error.message().starts_with("duplicate key"));
+    for error in syntax {
+        let span = error.span().unwrap_or(0..0);
+        notes.refuse("", span, syntax_fault(error.message(), manner.noun));
+    }
+    if !readable {
+        return Err(notes.into_faults());
+    }
+    if table.get_ref().is_empty() {
+        notes.refuse("", 0..0, Wrong::new("the file says nothing", format!("{} to start from", manner.from)));
+        return Err(notes.into_faults());
+    }
+    let table = Table::new(&notes, String::new(), 0..0, table.get_ref());
+    let made = root(&table);
+    drop(table);
+    let (source, faults) = notes.finish();
+    Ok((made, source, faults))
+}
+
+/// `schema = 1`
+pub fn schema(root: &Table<'_, '_>, known: u32) {
+    root.required("schema", |value| match units::count::<u32>(value)? {
+        found if found == known => Ok(known),
+        other => {
+            Err(Wrong::new(format!("schema {other} is not known here"), format!("write schema = {known}")))
+        }
+    });
+}
+
+/// The message of the TOML parser with a remedy for the slips that plans invite.
+fn syntax_fault(message: &str, noun: &str) -> Wrong {
+    let hint = if message.starts_with("duplicate key") {
+        "a key may be set once; lists of tables take double brackets, such as [[rounds]]".to_owned()
+    } else if message.starts_with("string values must be quoted") {
+        "text and amounts stand in quotes, such as \"10_000 cash\"".to_owned()
+    } else if message.starts_with("invalid date") {
+        "a date is written 2026-09-01T00:00:00Z".to_owned()
+    } else {
+        format!("a {noun} is made of [tables], with lines below them such as name = \"…\"")
+    };
+    Wrong::new(format!("not valid TOML: {message}"), hint)
+}
+
 /// What reading leaves behind besides the plan.
-pub(super) struct Notes<'s> {
+pub struct Notes<'s> {
     source: RefCell<Source<'s>>,
     faults: RefCell<Vec<Fault>>,
+    manner: Manner,
 }
 
 impl<'s> Notes<'s> {
-    pub(super) fn new(source: Source<'s>) -> Self {
-        Notes { source: RefCell::new(source), faults: RefCell::default() }
+    fn new(source: Source<'s>, manner: Manner) -> Self {
+        Notes { source: RefCell::new(source), faults: RefCell::default(), manner }
     }
 
     /// Notes a fault at a place in the file; what stands at `path` is not to be relied on.
-    pub(super) fn refuse(&self, path: &str, span: Range<usize>, wrong: Wrong) {
+    fn refuse(&self, path: &str, span: Range<usize>, wrong: Wrong) {
         let mut source = self.source.borrow_mut();
         if !path.is_empty() {
             source.mark_unread(path);
@@ -32,19 +106,19 @@ impl<'s> Notes<'s> {
         self.faults.borrow_mut().push(Fault { place, message, hint, concluded_from: Vec::new() });
     }
 
-    pub(super) fn finish(self) -> (Source<'s>, Vec<Fault>) {
+    fn finish(self) -> (Source<'s>, Vec<Fault>) {
         (self.source.into_inner(), self.faults.into_inner())
     }
 
     /// After a fault that leaves nothing else to read.
-    pub(super) fn into_faults(self) -> Faults {
-        Faults::gather(self.faults.into_inner()).expect("called after a fault was noted")
+    fn into_faults(self) -> Faults {
+        Faults::gather(self.manner.noun, self.faults.into_inner()).expect("called after a fault was noted")
     }
 }
 
 /// A table being read: it knows which keys were asked for, and refuses the others when it is dropped, so that
 /// no table can forget to.
-pub(super) struct Table<'r, 's> {
+pub struct Table<'r, 's> {
     notes: &'r Notes<'s>,
     path: String,
     span: Range<usize>,
@@ -67,12 +141,7 @@ struct Kinds {
 }
 
 impl<'r, 's> Table<'r, 's> {
-    pub(super) fn new(
-        notes: &'r Notes<'s>,
-        path: String,
-        span: Range<usize>,
-        entries: &'r DeTable<'s>,
-    ) -> Self {
+    fn new(notes: &'r Notes<'s>, path: String, span: Range<usize>, entries: &'r DeTable<'s>) -> Self {
         notes.source.borrow_mut().record(&path, span.clone());
         let mut table = Table::absent(notes, path, span);
         table.entries = Some(entries);
@@ -110,7 +179,7 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// A key that may be left out.
-    pub(super) fn optional<T>(
+    pub fn optional<T>(
         &self,
         key: &'static str,
         read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
@@ -120,17 +189,12 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// A key that stands for `default` when left out.
-    pub(super) fn or<T>(
-        &self,
-        key: &'static str,
-        default: T,
-        read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-    ) -> T {
+    pub fn or<T>(&self, key: &'static str, default: T, read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>) -> T {
         self.optional(key, read).unwrap_or(default)
     }
 
     /// A key that must be there. Where it is not, or is wrong, its type's default stands in for it.
-    pub(super) fn required<T: Default>(
+    pub fn required<T: Default>(
         &self,
         key: &'static str,
         read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
@@ -139,7 +203,7 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// As `required`, with what stands in for it.
-    pub(super) fn required_or<T>(
+    pub fn required_or<T>(
         &self,
         key: &'static str,
         placeholder: T,
@@ -150,7 +214,7 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// Notes a key as missing where it is.
-    pub(super) fn needs(&self, key: &'static str) {
+    pub fn needs(&self, key: &'static str) {
         if self.entries.is_some_and(|entries| !entries.contains_key(key)) {
             self.missing.borrow_mut().push(key);
             self.notes.source.borrow_mut().mark_unread(&self.path_of(key));
@@ -158,7 +222,7 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// A key that is known, and known to be wrong here.
-    pub(super) fn refuse_key(&self, key: &'static str, message: &str, hint: &str) {
+    pub fn refuse_key(&self, key: &'static str, message: &str, hint: &str) {
         self.barred.borrow_mut().push(key);
         if let Some(value) = self.value(key) {
             self.notes.refuse(&self.path_of(key), value.span(), Wrong::new(message, hint));
@@ -166,11 +230,7 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// A list, empty when left out.
-    pub(super) fn list<T>(
-        &self,
-        key: &'static str,
-        read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
-    ) -> Vec<T> {
+    pub fn list<T>(&self, key: &'static str, read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>) -> Vec<T> {
         let Some((path, values)) = self.array(key, "write a list: [\"…\", \"…\"]") else {
             return Vec::new();
         };
@@ -182,7 +242,8 @@ impl<'r, 's> Table<'r, 's> {
         values.iter().enumerate().filter_map(element).collect()
     }
 
-    pub(super) fn required_list<T>(
+    /// A list that must be there.
+    pub fn required_list<T>(
         &self,
         key: &'static str,
         read: impl Fn(&DeValue<'_>) -> Result<T, Wrong>,
@@ -192,7 +253,7 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// A required list of pairs.
-    pub(super) fn pairs<A, B>(
+    pub fn pairs<A, B>(
         &self,
         key: &'static str,
         first: impl Fn(&DeValue<'_>) -> Result<A, Wrong>,
@@ -232,14 +293,14 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// A table that must be there.
-    pub(super) fn table(&self, key: &'static str) -> Table<'r, 's> {
+    pub fn table(&self, key: &'static str) -> Table<'r, 's> {
         self.needs(key);
         self.optional_table(key)
             .unwrap_or_else(|| Table::absent(self.notes, self.path_of(key), self.span.clone()))
     }
 
     /// A table that may be left out.
-    pub(super) fn optional_table(&self, key: &'static str) -> Option<Table<'r, 's>> {
+    pub fn optional_table(&self, key: &'static str) -> Option<Table<'r, 's>> {
         let value = self.value(key)?;
         let path = self.path_of(key);
         match value.get_ref() {
@@ -258,13 +319,13 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// A list of tables, at least one.
-    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'r, 's>> {
+    pub fn tables(&self, key: &'static str) -> Vec<Table<'r, 's>> {
         self.needs(key);
         self.optional_tables(key)
     }
 
     /// A list of tables.
-    pub(super) fn optional_tables(&self, key: &'static str) -> Vec<Table<'r, 's>> {
+    pub fn optional_tables(&self, key: &'static str) -> Vec<Table<'r, 's>> {
         let hint = format!("write [[{}]] above each", self.path_of(key));
         let Some((path, values)) = self.array(key, &hint) else { return Vec::new() };
         let element = |(index, value): (usize, &'r Spanned<DeValue<'s>>)| {
@@ -282,7 +343,7 @@ impl<'r, 's> Table<'r, 's> {
     }
 
     /// The `kind` of this table, which says what other keys it has.
-    pub(super) fn kind(
+    pub fn kind(
         &self,
         keys: &'static [(&'static str, &'static [&'static str])],
         noun: &'static str,
@@ -310,9 +371,13 @@ impl<'r, 's> Table<'r, 's> {
         }
         for key in missing.drain(..) {
             let wrong = if self.path.is_empty() && key != "schema" {
-                Wrong::new(format!("[{key}] is missing"), "`earnest init` writes a plan with all of them")
+                Wrong::new(
+                    format!("[{key}] is missing"),
+                    format!("{} with all of them", self.notes.manner.from),
+                )
             } else {
-                Wrong::new(format!("`{key}` is missing"), example_of(key))
+                let value = (self.notes.manner.example)(key);
+                Wrong::new(format!("`{key}` is missing"), format!("write {key} = {value}"))
             };
             self.notes.refuse(&self.path_of(key), self.span.clone(), wrong);
         }
@@ -361,30 +426,4 @@ impl Drop for Table<'_, '_> {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// The line that is missing, as it could be written.
-fn example_of(key: &str) -> String {
-    let value = match key {
-        "schema" => "1",
-        "hard_cap" | "cap" | "window_cap" | "ceiling" | "ceiling_at_live" => "\"1_000_000 cash\"",
-        "min_bid" => "\"100 cash\"",
-        "supply" | "e_fold" | "divisor" | "over" | "min_stake" | "cold_start" => "\"1_000_000 credits\"",
-        "price" | "floor_price" | "first_price" | "last_price" => "\"0.25 cash per credit\"",
-        "tick" => "\"0.01 cash per credit\"",
-        "ticks" | "knots" => "100",
-        "objections" => "1",
-        "open" | "close" | "deadline" => "2026-09-01T00:00:00Z",
-        "notice" | "window" | "voting" | "cooldown" | "exit" | "thawing" => "\"14 days\"",
-        "epoch" => "\"1 day\"",
-        "tap" => "\"10_000 cash per day\"",
-        "demand" | "threshold" | "quorum" | "majority" | "share" | "held_back" => "\"20%\"",
-        "vesting" => "\"linear\"",
-        "points" => "[[\"90 days\", \"100%\"]]",
-        "schedules" | "regimes" => "[\"…\"]",
-        "output" => "\"2 credits per million\"",
-        "curve" => "{ kind = \"exponential\", first_price = \"…\", e_fold = \"…\" }",
-        _ => "\"…\"",
-    };
-    format!("write {key} = {value}")
 }

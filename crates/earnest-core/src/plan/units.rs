@@ -22,25 +22,25 @@ const TIME_UNITS: [(&str, &str, u64); 4] =
     [("second", "seconds", 1), ("minute", "minutes", 60), ("hour", "hours", 3_600), ("day", "days", 86_400)];
 
 /// `"10_000 cash"`
-pub(super) fn cash(value: &DeValue<'_>) -> Result<Cash, Wrong> {
+pub fn cash(value: &DeValue<'_>) -> Result<Cash, Wrong> {
     let number = amount(quoted(value, CASH_EXAMPLE)?, &["cash"], CASH_EXAMPLE)?;
     cash_number(number, CASH_EXAMPLE)
 }
 
 /// `"5_000 credits"`
-pub(super) fn credits(value: &DeValue<'_>) -> Result<Credits, Wrong> {
+pub fn credits(value: &DeValue<'_>) -> Result<Credits, Wrong> {
     let number = amount(quoted(value, CREDITS_EXAMPLE)?, &["credits", "credit"], CREDITS_EXAMPLE)?;
     credits_number(number, CREDITS_EXAMPLE)
 }
 
 /// `"0.377561 cash per credit"`
-pub(super) fn price(value: &DeValue<'_>) -> Result<Price, Wrong> {
+pub fn price(value: &DeValue<'_>) -> Result<Price, Wrong> {
     let number = amount(quoted(value, PRICE_EXAMPLE)?, &["cash per credit"], PRICE_EXAMPLE)?;
     Price::parse(number).ok_or_else(|| number_fault(number, 12, "18_000_000 cash per credit", PRICE_EXAMPLE))
 }
 
 /// `"7.5%"`: whole basis points, at most 100%.
-pub(super) fn percent(value: &DeValue<'_>) -> Result<Bps, Wrong> {
+pub fn percent(value: &DeValue<'_>) -> Result<Bps, Wrong> {
     let text = quoted(value, PERCENT_EXAMPLE)?;
     let Some(number) = text.strip_suffix('%').map(str::trim_end) else {
         return Err(unit_fault(text, PERCENT_EXAMPLE));
@@ -55,7 +55,7 @@ pub(super) fn percent(value: &DeValue<'_>) -> Result<Bps, Wrong> {
 }
 
 /// `"14 days"`, `"1 hour"`, `"30 minutes"`, `"1 second"`, in seconds.
-pub(super) fn duration_secs(value: &DeValue<'_>) -> Result<u32, Wrong> {
+pub fn duration_secs(value: &DeValue<'_>) -> Result<u32, Wrong> {
     let text = quoted(value, DURATION_EXAMPLE)?;
     let (number, unit) = split(text);
     let unit = match time_unit(unit) {
@@ -73,18 +73,18 @@ pub(super) fn duration_secs(value: &DeValue<'_>) -> Result<u32, Wrong> {
 }
 
 /// A duration that must be whole days.
-pub(super) fn days<T: TryFrom<u32> + TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Wrong> {
+pub fn days<T: TryFrom<u32> + TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Wrong> {
     whole_units(value, 86_400, "days")
 }
 
 /// A duration that must be whole hours.
-pub(super) fn hours<T: TryFrom<u32> + TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Wrong> {
+pub fn hours<T: TryFrom<u32> + TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Wrong> {
     whole_units(value, 3_600, "hours")
 }
 
 /// `"100_000 cash per day"` (or hour, minute, second) as cash a second, rounded down: the tap never releases
 /// more than was agreed.
-pub(super) fn cash_per_sec(value: &DeValue<'_>) -> Result<Cash, Wrong> {
+pub fn cash_per_sec(value: &DeValue<'_>) -> Result<Cash, Wrong> {
     let text = quoted(value, RATE_EXAMPLE)?;
     let (number, unit) = split(text);
     let secs = unit.strip_prefix("cash per ").and_then(time_unit);
@@ -98,30 +98,30 @@ pub(super) fn cash_per_sec(value: &DeValue<'_>) -> Result<Cash, Wrong> {
 }
 
 /// `"5_000 credits per day"`
-pub(super) fn credits_per_day(value: &DeValue<'_>) -> Result<Credits, Wrong> {
+pub fn credits_per_day(value: &DeValue<'_>) -> Result<Credits, Wrong> {
     let text = quoted(value, PER_DAY_EXAMPLE)?;
     let number = amount(text, &["credits per day", "credit per day"], PER_DAY_EXAMPLE)?;
     credits_number(number, PER_DAY_EXAMPLE)
 }
 
 /// `"2 credits per million"`: model tokens are priced by the million.
-pub(super) fn credits_per_million(value: &DeValue<'_>) -> Result<Credits, Wrong> {
+pub fn credits_per_million(value: &DeValue<'_>) -> Result<Credits, Wrong> {
     let example = "2.5 credits per million";
     credits_each(value, ["credits per million", "credit per million"], example)
 }
 
 /// `"0.04 credits per image"`
-pub(super) fn credits_per_image(value: &DeValue<'_>) -> Result<Credits, Wrong> {
+pub fn credits_per_image(value: &DeValue<'_>) -> Result<Credits, Wrong> {
     credits_each(value, ["credits per image", "credit per image"], "0.04 credits per image")
 }
 
 /// `"0.006 credits per second"`
-pub(super) fn credits_per_second(value: &DeValue<'_>) -> Result<Credits, Wrong> {
+pub fn credits_per_second(value: &DeValue<'_>) -> Result<Credits, Wrong> {
     credits_each(value, ["credits per second", "credit per second"], "0.006 credits per second")
 }
 
 /// Any text that is not blank.
-pub(super) fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
+pub fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
     let DeValue::String(text) = value else {
         return Err(Wrong::new(format!("expected text, found {}", named(value)), "put it in quotes"));
     };
@@ -136,7 +136,7 @@ pub(super) fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
 }
 
 /// A bare integer: a count of something.
-pub(super) fn count<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Wrong> {
+pub fn count<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Wrong> {
     match value {
         DeValue::Integer(integer) if integer.as_str().starts_with('-') => {
             Err(Wrong::new("a count cannot be negative", "write it bare: 20"))
@@ -156,7 +156,7 @@ pub(super) fn count<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, Wrong> {
 }
 
 /// `true` or `false`.
-pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {
+pub fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {
     match value {
         DeValue::Boolean(flag) => Ok(*flag),
         _ => {
@@ -166,7 +166,7 @@ pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, Wrong> {
 }
 
 /// A date with time and offset.
-pub(super) fn instant(value: &DeValue<'_>) -> Result<Time, Wrong> {
+pub fn instant(value: &DeValue<'_>) -> Result<Time, Wrong> {
     match value {
         DeValue::Datetime(date_time) => instant::read(date_time),
         DeValue::String(text) if text.parse::<toml::value::Datetime>().is_ok() => {
@@ -180,7 +180,7 @@ pub(super) fn instant(value: &DeValue<'_>) -> Result<Time, Wrong> {
 }
 
 /// An address: checksummed (EIP-55), or all lower case; not the zero address.
-pub(super) fn address(value: &DeValue<'_>) -> Result<Address, Wrong> {
+pub fn address(value: &DeValue<'_>) -> Result<Address, Wrong> {
     let example = "an address is 0x and 40 hexadecimal digits, in quotes";
     let DeValue::String(text) = value else {
         return Err(Wrong::new(format!("expected an address, found {}", named(value)), example));
@@ -201,7 +201,7 @@ pub(super) fn address(value: &DeValue<'_>) -> Result<Address, Wrong> {
 }
 
 /// 64 hexadecimal digits.
-pub(super) fn sha256(value: &DeValue<'_>) -> Result<B256, Wrong> {
+pub fn sha256(value: &DeValue<'_>) -> Result<B256, Wrong> {
     let hint = "64 hexadecimal digits in quotes, as `sha256sum FILE` prints them";
     let DeValue::String(text) = value else {
         return Err(Wrong::new(format!("expected a SHA-256, found {}", named(value)), hint));
@@ -217,7 +217,7 @@ pub(super) fn sha256(value: &DeValue<'_>) -> Result<B256, Wrong> {
 }
 
 /// One of a few words, each standing for something.
-pub(super) fn choice<T: Clone>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, Wrong> {
+pub fn choice<T: Clone>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Result<T, Wrong> {
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
     let all = || format!("one of \"{}\"", words.join("\", \""));
     let DeValue::String(text) = value else {
@@ -234,22 +234,22 @@ pub(super) fn choice<T: Clone>(value: &DeValue<'_>, choices: &[(&str, T)]) -> Re
 }
 
 /// `purchase-agreement` and so on.
-pub(super) fn document_kind(value: &DeValue<'_>) -> Result<DocumentKind, Wrong> {
+pub fn document_kind(value: &DeValue<'_>) -> Result<DocumentKind, Wrong> {
     choice(value, &DocumentKind::ALL.map(|kind| (kind.word(), kind)))
 }
 
 /// `true` for `linear`, `false` for `steps`.
-pub(super) fn vesting(value: &DeValue<'_>) -> Result<bool, Wrong> {
+pub fn vesting(value: &DeValue<'_>) -> Result<bool, Wrong> {
     choice(value, &[("linear", true), ("steps", false)])
 }
 
 /// `true` for `first-come`, `false` for `pro-rata`.
-pub(super) fn allocation(value: &DeValue<'_>) -> Result<bool, Wrong> {
+pub fn allocation(value: &DeValue<'_>) -> Result<bool, Wrong> {
     choice(value, &[("pro-rata", false), ("first-come", true)])
 }
 
 /// The word most likely meant by a mistyped one; `None` when nothing is near.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+pub fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let distance = |other: &str| strsim::damerau_levenshtein(word, other);
     let allowed = (word.chars().count() / 3).clamp(1, 4);
     if word.chars().count() > 64 {
@@ -259,7 +259,7 @@ pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
 }
 
 /// An exact decimal with `_` between thousands, as one would write it in a plan.
-pub(super) fn grouped(decimal: &str) -> String {
+pub fn grouped(decimal: &str) -> String {
     let (whole, part) = decimal.split_once('.').unwrap_or((decimal, ""));
     let mut shown = String::new();
     for (index, digit) in whole.chars().enumerate() {
@@ -276,12 +276,12 @@ pub(super) fn grouped(decimal: &str) -> String {
 }
 
 /// `10_000 cash`
-pub(super) fn show_cash(cash: Cash) -> String {
+pub fn show_cash(cash: Cash) -> String {
     format!("{} cash", grouped(&cash.to_string()))
 }
 
 /// `14 days`, in the largest unit that is exact.
-pub(super) fn show_duration(secs: u64) -> String {
+pub fn show_duration(secs: u64) -> String {
     let exact = TIME_UNITS.iter().rev().find(|(_, _, unit)| secs.is_multiple_of(*unit));
     let (one, many, unit) = exact.unwrap_or(&TIME_UNITS[0]);
     let count = secs / unit;
@@ -289,7 +289,7 @@ pub(super) fn show_duration(secs: u64) -> String {
 }
 
 /// What kind of TOML value this is, with its article.
-pub(super) fn named(value: &DeValue<'_>) -> &'static str {
+pub fn named(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
         DeValue::Integer(_) => "a whole number",
@@ -302,7 +302,7 @@ pub(super) fn named(value: &DeValue<'_>) -> &'static str {
 }
 
 /// A piece of the plan short enough to repeat, and unable to play tricks on a terminal.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut shown: String = text.chars().filter(|c| !c.is_control()).take(48).collect();
     if text.chars().count() > 48 {
         shown.push('…');
