@@ -655,6 +655,8 @@ fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> Result<()> {
                 key.revoked,
             ])?;
         }
+        // A stream may end between the making of its mark and the mark's place in the queue: the charge is the truth.
+        Entry::Mark(mark) if is_charged(to, &mark.id)? => {}
         Entry::Mark(mark) => insert(to, "INSERT OR REPLACE INTO marks", mark)?,
         Entry::Charge(charge) => add(to, totals, charge)?,
         Entry::Answer(answer) => {
@@ -736,6 +738,10 @@ fn insert(to: &Transaction<'_>, into: &str, charge: &Charge) -> Result<()> {
         charge.receipt.signature.as_ref(),
     ])?;
     Ok(())
+}
+
+fn is_charged(to: &Transaction<'_>, id: &str) -> Result<bool> {
+    Ok(to.prepare_cached("SELECT 1 FROM charges WHERE id = ?")?.exists([id])?)
 }
 
 /// A request is charged once: its id is the key of its row.
@@ -958,4 +964,66 @@ fn address(row: &Row<'_>, index: usize) -> rusqlite::Result<Address> {
 
 fn wrong(index: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_comes_after_its_charge_is_dropped() {
+        let folder = std::env::temp_dir().join(format!("earnest-journal-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("gateway.db");
+        let sign = |receipt: String| SignedReceipt { receipt, signature: Bytes::new() };
+        let (id, key) = (B256::repeat_byte(1), "key_1".to_owned());
+        let channel = Channel {
+            payer: Address::ZERO,
+            payer_authorizer: Address::ZERO,
+            receiver: Address::ZERO,
+            receiver_authorizer: Address::ZERO,
+            token: Address::ZERO,
+            withdraw_delay: 0,
+            salt: B256::ZERO,
+        };
+        let row = KeyRow {
+            id: key.clone(),
+            hash: B256::ZERO,
+            channel: id,
+            name: "laptop".into(),
+            limits: Limits::default(),
+            created: 0,
+            revoked: false,
+        };
+        let charge = Charge {
+            id: "req_1".into(),
+            channel: id,
+            key,
+            provider: Address::ZERO,
+            model: "echo".into(),
+            price_version: 1,
+            usage: Usage::default(),
+            charge: 16,
+            pay: 0,
+            time: 0,
+            complete: true,
+            receipt: sign("{}".into()),
+        };
+
+        let (journal, _) = Journal::open(&path, sign).unwrap();
+        journal.write(Entry::Open(id, channel, Coin::Cash));
+        journal.write(Entry::Key(row));
+        journal.write(Entry::Mark(Box::new(Charge { charge: 9, ..charge.clone() })));
+        journal.write(Entry::Charge(Box::new(charge.clone())));
+        let late = journal.write(Entry::Mark(Box::new(Charge { charge: 15, ..charge.clone() })));
+        journal.write(Entry::Flush);
+        assert!(journal.durable_blocking(late));
+        journal.close();
+
+        let (journal, kept) = Journal::open(&path, sign).unwrap();
+        assert_eq!((kept.cut_off, kept.channels[0].account.charged), (0, 16));
+        assert_eq!(journal.charges(id, 9).unwrap(), [charge]);
+        journal.close();
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
