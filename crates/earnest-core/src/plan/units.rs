@@ -120,6 +120,29 @@ pub fn credits_per_second(value: &DeValue<'_>) -> Result<Credits, Wrong> {
     credits_each(value, ["credits per second", "credit per second"], "0.006 credits per second")
 }
 
+/// The number of a quoted decimal whose unit is one of `units`; the caller reads and bounds it.
+pub fn quantity<'v>(value: &'v DeValue<'_>, units: &[&str], example: &str) -> Result<&'v str, Wrong> {
+    amount(quoted(value, example)?, units, example)
+}
+
+/// A bare number, whole or not, as factors and exponents are written. Finite.
+pub fn number(value: &DeValue<'_>) -> Result<f64, Wrong> {
+    let text = match value {
+        DeValue::Integer(integer) => integer.as_str(),
+        DeValue::Float(float) => float.as_str(),
+        _ => {
+            return Err(Wrong::new(
+                format!("expected a number, found {}", named(value)),
+                "write it bare: 0.25",
+            ));
+        }
+    };
+    let number = text.replace('_', "").parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| {
+        Wrong::new(format!("`{}` is not a decimal number", shown(text)), "write it bare: 0.25")
+    })
+}
+
 /// Any text that is not blank.
 pub fn text(value: &DeValue<'_>) -> Result<String, Wrong> {
     let DeValue::String(text) = value else {
