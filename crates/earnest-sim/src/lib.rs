@@ -2,7 +2,16 @@
 //! nobody knows, and the designs; a run draws futures, lives each of them under every design with the rules of
 //! `earnest-core`, and answers with distributions, differences and the points where the answer flips.
 
+mod amount;
 pub mod dice;
 pub mod factor;
+pub mod lab;
 pub mod normal;
+pub mod offering;
+pub mod outcome;
+pub mod ownership;
 pub mod prior;
+pub mod run;
+pub mod statistics;
+pub mod study;
+pub mod world;

@@ -1,0 +1,43 @@
+//! From the numbers of a future, which are floating, to amounts, which are not: one function each way that rounds, and
+//! its rounding is named. All that is done with amounts afterwards is exact.
+
+use earnest_core::money::Bps;
+
+/// `floor(amount × factor)` in double precision, exact below 2⁵³ base units; at most 2⁶⁰, where nothing sensible lies.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "cut to what fits; a factor below zero gives nothing"
+)]
+pub fn scaled(amount: u64, factor: f64) -> u64 {
+    (amount as f64 * factor).clamp(0.0, (1u64 << 60) as f64) as u64
+}
+
+/// `floor(amount × part)`
+pub fn part(amount: u64, part: Bps) -> u64 {
+    amount / 10_000 * u64::from(part.get()) + amount % 10_000 * u64::from(part.get()) / 10_000
+}
+
+/// `floor(amount × part)` of credits.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a part is between 0 and 1, and more than there is is cut"
+)]
+pub fn scaled_credits(amount: u128, part: f64) -> u128 {
+    ((amount as f64 * part).max(0.0) as u128).min(amount)
+}
+
+/// Base units of cash (or hours) as a number to reckon with.
+#[expect(clippy::cast_precision_loss, reason = "for what is not an amount any more")]
+pub fn float(units: u64) -> f64 {
+    units as f64
+}
+
+/// Credits as whole ones.
+#[expect(clippy::cast_precision_loss, reason = "for what is not an amount any more")]
+pub fn whole_credits(units: u128) -> f64 {
+    units as f64 / 1e18
+}

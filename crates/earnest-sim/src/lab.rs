@@ -1,0 +1,464 @@
+//! The lab under one design in one future, month by month: what comes in, whom it pays, what compute it buys. Amounts
+//! are whole base units and every one that comes in goes out or is there; prices and hours are the future's.
+
+use earnest_core::money::Bps;
+
+use crate::amount::{float, part, scaled};
+use crate::factor::Factor;
+use crate::offering::{self, Offering};
+use crate::outcome::{COURSE, METRICS, Metric, Outcome, Stake, whole};
+use crate::ownership::{self, Holding};
+use crate::study::{Closing, Design, Kind, Study, When};
+use crate::world::Future;
+
+/// A study with everything in it that is the same in every future.
+pub struct Prepared<'s> {
+    /// The study.
+    pub study: &'s Study,
+    hours: Vec<u64>,
+    people: Vec<u64>,
+    revenue: Vec<u64>,
+    capacity: Vec<u64>,
+    /// By design and instrument, where it is an offering.
+    offerings: Vec<Vec<Option<offering::Prepared>>>,
+}
+
+/// An instrument in one future.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    /// Put in so far, compute included.
+    paid: u64,
+    /// Paid back out of revenue.
+    recouped: u64,
+    /// Shares of an equity round, or of a note that converted.
+    shares: u64,
+    /// A note that has not converted: what is owed is worked out from here.
+    since: Option<u32>,
+}
+
+/// Shares before anyone invested.
+const SHARES: u64 = 1_000_000_000_000;
+
+impl<'s> Prepared<'s> {
+    /// Of a checked study.
+    pub fn new(study: &'s Study) -> Self {
+        let months = study.question.months;
+        let offering = |kind: &Kind| match kind {
+            Kind::Offering(terms) => Some(offering::Prepared::new(terms, study)),
+            _ => None,
+        };
+        let of_design =
+            |design: &Design| design.instruments.iter().map(|instrument| offering(&instrument.kind)).collect();
+        Prepared {
+            study,
+            hours: study.mission.hours.months(months),
+            people: study.mission.people.months(months),
+            revenue: study.service.revenue.months(months),
+            capacity: study.service.capacity.months(months),
+            offerings: study.designs.iter().map(of_design).collect(),
+        }
+    }
+
+    /// Lives through one future under a design.
+    pub fn live(&self, design: usize, future: &Future) -> Outcome {
+        let mut lab = Life::new(self, design, future);
+        for month in 0..self.study.question.months {
+            lab.month(month);
+        }
+        lab.outcome()
+    }
+}
+
+struct Life<'l> {
+    of: &'l Prepared<'l>,
+    design: &'l Design,
+    future: &'l Future,
+    positions: Vec<Position>,
+    offerings: Vec<Option<Offering<'l>>>,
+    /// In the lab's own hands, base units.
+    cash: u64,
+    /// Compute it was given and has not used, at its value.
+    in_kind: u64,
+    shares: u64,
+    live_at: Option<u32>,
+    closed_at: Option<u32>,
+    /// Everything that came in and went out, for the books.
+    came: u64,
+    went: u64,
+    raised: u64,
+    hours_planned: f64,
+    hours_bought: f64,
+    hours_judged: f64,
+    hours_until_live: f64,
+    shadow: i128,
+    deepest: i128,
+    /// Of the last twelve months.
+    revenue: [u64; 12],
+    owed: f64,
+    course: [f64; COURSE],
+}
+
+impl<'l> Life<'l> {
+    fn new(of: &'l Prepared<'l>, design: usize, future: &'l Future) -> Self {
+        let study = of.study;
+        let until_live = (0..study.service.live).map(|month| study.mission.hours.at(month)).sum::<u64>();
+        Life {
+            of,
+            design: &study.designs[design],
+            future,
+            positions: vec![Position::default(); study.designs[design].instruments.len()],
+            offerings: of.offerings[design].iter().map(|terms| terms.as_ref().map(Offering::new)).collect(),
+            cash: study.lab.cash.units(),
+            in_kind: 0,
+            shares: SHARES,
+            live_at: None,
+            closed_at: None,
+            came: study.lab.cash.units(),
+            went: 0,
+            raised: 0,
+            hours_planned: 0.0,
+            hours_bought: 0.0,
+            hours_judged: 0.0,
+            hours_until_live: float(until_live)
+                * future.of(Factor::ResearchNeed)
+                * f64::from(study.service.needs.get())
+                / 1e4,
+            shadow: i128::from(study.lab.cash.units()),
+            deepest: 0,
+            revenue: [0; 12],
+            owed: 0.0,
+            course: [0.0; COURSE],
+        }
+    }
+
+    fn takes(&mut self, cash: u64) {
+        self.cash += cash;
+        self.came += cash;
+        self.shadow += i128::from(cash);
+    }
+
+    fn pays(&mut self, cash: u64) {
+        self.cash -= cash;
+        self.went += cash;
+    }
+
+    fn month(&mut self, month: u32) {
+        if self.closed_at.is_none() {
+            self.find_out_whether_live(month);
+            self.raise(month);
+        }
+        for offering in self.offerings.iter_mut().flatten() {
+            offering.month(month, self.future, self.live_at.is_some());
+        }
+        if self.closed_at.is_none() {
+            self.run(month);
+        }
+        self.note_course(month);
+    }
+
+    fn find_out_whether_live(&mut self, month: u32) {
+        if self.live_at.is_none() && month >= self.future.live && self.hours_bought >= self.hours_until_live {
+            self.live_at = Some(month);
+        }
+    }
+
+    /// Grants and closings of the month.
+    fn raise(&mut self, month: u32) {
+        let design = self.design;
+        for (index, instrument) in design.instruments.iter().enumerate() {
+            match &instrument.kind {
+                Kind::Grant(grant) => {
+                    let given = scaled(grant.amount.at(month), self.future.of(Factor::Donations));
+                    let lead = part(given, grant.lead);
+                    let given = if month >= self.future.donor_leaves { given - lead } else { given };
+                    self.positions[index].paid += given;
+                    self.raised += given;
+                    self.takes(given);
+                }
+                Kind::Equity(equity) => {
+                    let Some(cash) = self.close(month, &equity.closing) else { continue };
+                    let demand = self.future.of(Factor::EquityDemand);
+                    let pre_money = scaled(equity.pre_money.units(), demand).max(1);
+                    self.convert(pre_money, month);
+                    let shares = shares_for(cash, self.shares, pre_money);
+                    self.shares += shares;
+                    self.positions[index] = Position { paid: cash, shares, ..Position::default() };
+                    self.takes(cash);
+                }
+                Kind::Convertible(note) => {
+                    let Some(cash) = self.close(month, &note.closing) else { continue };
+                    self.positions[index] = Position { paid: cash, since: Some(month), ..Position::default() };
+                    self.takes(cash);
+                }
+                Kind::Capped(capped) => {
+                    let Some(cash) = self.close(month, &capped.closing) else { continue };
+                    self.positions[index].paid = cash;
+                    self.takes(cash);
+                }
+                Kind::Strategic(strategic) => {
+                    let Some(cash) = self.close(month, &strategic.capped.closing) else { continue };
+                    let compute = part(cash, strategic.in_kind);
+                    self.positions[index].paid = cash;
+                    self.in_kind += compute;
+                    self.shadow += i128::from(compute);
+                    self.takes(cash - compute);
+                }
+                Kind::Offering(_) => {}
+            }
+        }
+    }
+
+    /// What comes in where an investment closes this month.
+    fn close(&mut self, month: u32, closing: &Closing) -> Option<u64> {
+        let due = match closing.when {
+            When::Month(at) => month == at,
+            When::AfterLive(months) => self.live_at.is_some_and(|live| month == live + months),
+        };
+        if !due {
+            return None;
+        }
+        let brought = scaled(closing.demand.units(), self.future.of(Factor::EquityDemand));
+        let cash = brought.min(closing.seek.units());
+        if cash == 0 || cash < closing.least.units() {
+            return None;
+        }
+        self.raised += cash;
+        Some(cash)
+    }
+
+    /// Notes become shares at the better of their cap and their discount, rounded down.
+    fn convert(&mut self, pre_money: u64, month: u32) {
+        let before = self.shares;
+        for (position, instrument) in self.positions.iter_mut().zip(&self.design.instruments) {
+            let (Kind::Convertible(note), Some(since)) = (&instrument.kind, position.since) else { continue };
+            let owed = owed(position.paid, note.interest, since, month);
+            let discounted = pre_money - part(pre_money, note.discount);
+            position.shares = shares_for(owed, before, note.cap.units().min(discounted).max(1));
+            position.since = None;
+            self.shares += position.shares;
+        }
+    }
+
+    /// A month of the lab at work.
+    fn run(&mut self, month: u32) {
+        let (of, future) = (self.of, self.future);
+        let (study, at) = (of.study, month as usize);
+        let hour = float(study.mission.hour.units()) * future.compute[at];
+        // Hours that serving a unit of cash at the start's prices takes.
+        let serving = f64::from(study.service.serving.get()) / 1e4;
+        let hours_per_cash = serving * 1e6 / float(study.mission.hour.units());
+
+        let (mut served_hours, mut replaced, mut earned) = (0.0, 0, 0);
+        if let Some(live) = self.live_at {
+            let since = (month - live) as usize;
+            let capacity = float(of.capacity[since]);
+            let mut waiting = 0.0;
+            for offering in self.offerings.iter_mut().flatten() {
+                let spent = offering.spend(month, future, hours_per_cash, capacity - served_hours);
+                served_hours += spent.hours;
+                waiting += spent.waiting;
+                replaced += part(spent.volume, offering.replaces());
+            }
+            if capacity > 0.0 {
+                self.owed = self.owed.max(waiting / capacity);
+            }
+            let price = future.service[at];
+            let volume = scaled(of.revenue[since], future.of(Factor::Revenue)).saturating_sub(replaced);
+            let volume = float(volume) * libm::pow(price, -future.of(Factor::Elasticity));
+            let hours = (volume / 1e6 * hours_per_cash).min(capacity - served_hours);
+            served_hours += hours;
+            earned = if hours_per_cash > 0.0 {
+                scaled(1_000_000, hours / hours_per_cash * price)
+            } else {
+                scaled(1, volume * price)
+            };
+        }
+        self.revenue[at % 12] = earned;
+        self.takes(earned);
+        self.recoup(earned);
+
+        let need = future.of(Factor::ResearchNeed);
+        let planned = float(of.hours[at]) * need;
+        let behind = (self.hours_planned - self.hours_bought).max(0.0);
+        let catch_up = planned * f64::from(study.mission.catch_up.get()) / 1e4;
+        let wanted = planned + behind.min(catch_up);
+        self.hours_planned += planned;
+        let people = scaled(of.people[at], future.of(Factor::PeopleCost));
+        let serve = scaled(1, served_hours * hour);
+        let research = scaled(1, wanted * hour);
+        let reserve = people.saturating_mul(u64::from(study.mission.reserve));
+        self.shadow -= i128::from(people) + i128::from(serve) + i128::from(scaled(1, planned * hour));
+        self.deepest = self.deepest.min(self.shadow);
+
+        // Compute that was given goes first.
+        let given = self.in_kind.min(serve + research);
+        let bill = people + serve + research - given;
+        let short = (bill + reserve).saturating_sub(self.cash);
+        self.draw(month, short);
+
+        let must = people + serve.saturating_sub(given);
+        if self.cash < must {
+            self.close_down(month);
+            return;
+        }
+        self.in_kind -= given;
+        self.pays(must);
+        let left_of_given = given.saturating_sub(serve);
+        let spare = self.cash.saturating_sub(reserve);
+        let bought = (research - left_of_given).min(spare);
+        self.pays(bought);
+        if research > 0 {
+            self.hours_bought += wanted * (float(bought + left_of_given) / float(research)).min(1.0);
+        }
+        if month < study.question.judged {
+            self.hours_judged = self.hours_bought;
+        }
+    }
+
+    fn draw(&mut self, month: u32, mut short: u64) {
+        let mut drawn = 0;
+        for offering in self.offerings.iter_mut().flatten() {
+            let cash = offering.draw(month, short);
+            short -= cash;
+            drawn += cash;
+        }
+        self.takes(drawn);
+    }
+
+    /// Strategic investors get their part of revenue until they have been paid once.
+    fn recoup(&mut self, earned: u64) {
+        for index in 0..self.positions.len() {
+            let Kind::Strategic(strategic) = &self.design.instruments[index].kind else { continue };
+            let position = &mut self.positions[index];
+            let pay = part(earned, strategic.recoup).min(position.paid - position.recouped);
+            position.recouped += pay;
+            self.pays(pay);
+        }
+    }
+
+    /// People could not be paid.
+    fn close_down(&mut self, month: u32) {
+        self.closed_at = Some(month);
+        let estate: u64 = self.offerings.iter_mut().flatten().map(|offering| offering.abandon(month)).sum();
+        self.takes(estate);
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "at most COURSE points")]
+    fn note_course(&mut self, month: u32) {
+        let months = self.of.study.question.months;
+        let points = COURSE as u32;
+        // The point is written in the last month that falls into it.
+        let point = if months <= 1 { 0 } else { month * (points - 1) / (months - 1) };
+        let treasury: u64 = self.offerings.iter().flatten().map(Offering::cash).sum();
+        let value = whole(self.cash + treasury);
+        for place in point as usize..COURSE {
+            self.course[place] = value;
+        }
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let study = self.of.study;
+        let months = study.question.months;
+        let stands = self.closed_at.is_none();
+        let year: u64 = self.revenue.iter().sum();
+        let firm = if stands { scaled(year, self.future.of(Factor::ExitMultiple)) } else { 0 };
+        assert!(self.came - self.went == self.cash, "cash came from nowhere, or went there");
+
+        let holdings: Vec<Holding> = self
+            .positions
+            .iter()
+            .zip(&self.design.instruments)
+            .map(|(position, instrument)| {
+                let owed = match (&instrument.kind, position.since) {
+                    (Kind::Convertible(note), Some(since)) => owed(position.paid, note.interest, since, months),
+                    _ => 0,
+                };
+                Holding { paid: position.paid, recouped: position.recouped, shares: position.shares, owed }
+            })
+            .collect();
+        let value = self.cash.saturating_add(firm);
+        let common = SHARES;
+        let shared = ownership::share_out(self.design, &holdings, common, value);
+
+        let mut stakes = Vec::with_capacity(holdings.len());
+        let (mut paid, mut worth, mut refunded, mut offered) = (0u64, 0u64, 0u64, 0u64);
+        let mut votes_given = Bps::default();
+        for (index, instrument) in self.design.instruments.iter().enumerate() {
+            let position = &self.positions[index];
+            let shares = float(position.shares) / float(self.shares);
+            let stake = match (&instrument.kind, &mut self.offerings[index]) {
+                (Kind::Offering(_), Some(offering)) => {
+                    assert!(offering.holds(), "an offering's cash came from nowhere, or went there");
+                    self.raised += offering.raised;
+                    refunded += offering.refunded;
+                    offered += offering.raised;
+                    let end = if stands { offering.outstanding(self.future) } else { 0 };
+                    Stake { paid: offering.raised, worth: offering.refunded + offering.served + end, shares }
+                }
+                (Kind::Grant(_), _) => Stake { paid: position.paid, worth: 0, shares },
+                _ => Stake { paid: position.paid, worth: shared.instruments[index] + position.recouped, shares },
+            };
+            if let Kind::Capped(capped) | Kind::Strategic(crate::study::Strategic { capped, .. }) = &instrument.kind
+                && position.paid > 0
+            {
+                votes_given = Bps::new((votes_given.get() + capped.votes.get()).min(10_000)).expect("a part");
+            }
+            if !matches!(instrument.kind, Kind::Grant(_)) {
+                paid += stake.paid;
+                worth += stake.worth;
+            }
+            stakes.push(stake);
+        }
+
+        let own = f64::from(study.lab.nonprofit.get()) / 1e4;
+        let control = float(SHARES) / float(self.shares) * own * (1.0 - f64::from(votes_given.get()) / 1e4);
+        let kept = scaled(shared.common, own);
+        let out = value.saturating_add(holdings.iter().map(|holding| holding.recouped).sum());
+        let planned_judged = self.judged_hours();
+        let mission = if planned_judged > 0.0 { (self.hours_judged / planned_judged).min(1.0) } else { 1.0 };
+        let ruined_by = |month: u32| self.closed_at.is_some_and(|at| at < month);
+        let enough = f64::from(study.mission.enough.get()) / 1e4;
+        let flag = |yes: bool| f64::from(u8::from(yes));
+        let ratio = |of: f64, to: f64| if to > 0.0 { of / to } else { f64::NAN };
+
+        let mut metrics = [f64::NAN; METRICS];
+        let mut put = |metric: Metric, value: f64| metrics[metric.index()] = value;
+        put(Metric::Funded, flag(mission >= enough && !ruined_by(study.question.judged)));
+        put(Metric::Mission, mission);
+        put(Metric::Ruin, flag(!stands));
+        put(Metric::Runway, f64::from(self.closed_at.unwrap_or(months)));
+        put(Metric::PeakNeed, whole(u64::try_from(-self.deepest).unwrap_or(u64::MAX)));
+        put(Metric::Raised, whole(self.raised));
+        put(Metric::Hours, self.hours_bought);
+        put(Metric::HoursPerCash, ratio(self.hours_bought, whole(self.raised)));
+        put(Metric::Control, control);
+        put(Metric::Kept, ratio(float(kept), float(out)));
+        put(Metric::Value, whole(kept));
+        put(Metric::Multiple, ratio(float(worth), float(paid)));
+        put(Metric::Loss, if paid > 0 { flag(worth < paid) } else { f64::NAN });
+        put(Metric::Refund, if offered > 0 { flag(refunded > 0) } else { f64::NAN });
+        put(Metric::Refunded, ratio(float(refunded), float(offered)));
+        put(Metric::Owed, self.owed);
+        put(Metric::Live, f64::from(self.live_at.unwrap_or(months)));
+        Outcome { metrics, stakes, course: self.course }
+    }
+
+    /// Hours planned until the mission is judged, whether or not the lab lived that long.
+    fn judged_hours(&self) -> f64 {
+        let judged = self.of.study.question.judged as usize;
+        float(self.of.hours[..judged].iter().sum()) * self.future.of(Factor::ResearchNeed)
+    }
+}
+
+/// `floor(cash × shares ÷ value)`
+fn shares_for(cash: u64, shares: u64, value: u64) -> u64 {
+    let new = u128::from(cash) * u128::from(shares) / u128::from(value);
+    u64::try_from(new).unwrap_or(u64::MAX / 4).min(u64::MAX / 4 - shares.min(u64::MAX / 4))
+}
+
+/// Principal and simple interest by the month, rounded down.
+fn owed(paid: u64, interest: Bps, since: u32, now: u32) -> u64 {
+    let earned = u128::from(paid) * u128::from(interest.get()) * u128::from(now - since) / 120_000;
+    paid.saturating_add(u64::try_from(earned).unwrap_or(u64::MAX))
+}
+
