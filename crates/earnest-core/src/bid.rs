@@ -3,6 +3,8 @@
 
 use alloy_primitives::{Address, U256};
 
+use crate::clearing::mul_div;
+
 /// Names a bid and its position: round 8 bits, window 16 (0 but in rising rounds), entity 64, from the top.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BidId {
@@ -48,6 +50,29 @@ pub struct Position {
     pub delivered: u128,
     /// Cash paid, rounded down.
     pub paid: u64,
+}
+
+impl Position {
+    /// Credits it has still to deliver.
+    pub fn undelivered(&self) -> u128 {
+        self.credits - self.delivered
+    }
+
+    /// What it can claim of its pot, and its weight in a vote: cash paid × undelivered share, rounded down. Without
+    /// credits there is no share, and a unit of cash that bought nothing must not keep its class from ending.
+    pub fn claim(&self) -> u64 {
+        if self.credits == 0 {
+            return 0;
+        }
+        let claim = mul_div(self.paid.into(), self.undelivered(), self.credits);
+        u64::try_from(claim).expect("at most what was paid")
+    }
+
+    /// What is left once its claim is settled: credits delivered stay its owner's, nothing more will come.
+    #[must_use]
+    pub fn gone(&self) -> Self {
+        Position { credits: self.delivered, delivered: self.delivered, paid: 0 }
+    }
 }
 
 impl BidId {

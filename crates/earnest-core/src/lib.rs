@@ -22,3 +22,5 @@ pub mod spend;
 pub mod statement;
 pub mod terms;
 pub mod treasury;
+pub mod votes;
+pub mod wind_down;

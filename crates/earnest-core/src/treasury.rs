@@ -48,6 +48,17 @@ pub struct Claims {
     pub affiliates: u64,
 }
 
+/// The tap's pace, which a vote may raise. It counts in pieces, so that a rise releases nothing for the time before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Tap {
+    /// Cash a second.
+    pub per_sec: u64,
+    /// Since when at this pace; 0: from the start.
+    pub since: Time,
+    /// Cash for the time before, no ceiling regarded.
+    pub accrued: u128,
+}
+
 /// The whole state of a treasury.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Treasury {
@@ -134,6 +145,30 @@ impl Claims {
     }
 }
 
+impl Tap {
+    /// At a pace from the start.
+    pub fn new(per_sec: u64) -> Self {
+        Tap { per_sec, ..Tap::default() }
+    }
+
+    /// Cash for all the time until now, no ceiling regarded; `start` as from [`tap_start`].
+    pub fn accrued(&self, start: Option<Time>, now: Time) -> u128 {
+        let Some(start) = start else { return 0 };
+        self.accrued + u128::from(self.per_sec) * u128::from(now.saturating_sub(start.max(self.since)))
+    }
+
+    /// The same tap with another pace from `at` on, which must not lie before the last such change.
+    #[must_use]
+    pub fn at_pace(&self, start: Option<Time>, at: Time, per_sec: u64) -> Self {
+        Tap { per_sec, since: at, accrued: self.accrued(start, at) }
+    }
+}
+
+/// The deadline has passed and the service is not live: refunds are open and the tap has stopped.
+pub fn refunding(deadline: Time, live: bool, now: Time) -> bool {
+    now >= deadline && !live
+}
+
 /// Cash in these pots and the circulating one.
 pub fn held(pots: &[Pot], circulating: u64) -> u64 {
     circulating + pots.iter().map(|pot| pot.cash).sum::<u64>()
@@ -183,8 +218,7 @@ pub fn ceiling(setup: &TreasurySetup, now: Time, effective_at: impl Fn(u8) -> Ti
 
 /// What the tap may have paid in all by now: by the second up to the ceiling; `effective_at` as for [`tap_start`].
 pub fn released(setup: &TreasurySetup, now: Time, effective_at: impl Fn(u8) -> Time) -> u64 {
-    let Some(start) = tap_start(setup, now, &effective_at) else { return 0 };
-    let accrued = u128::from(setup.tap_per_sec) * u128::from(now - start);
+    let accrued = Tap::new(setup.tap_per_sec).accrued(tap_start(setup, now, &effective_at), now);
     u64::try_from(accrued.min(ceiling(setup, now, effective_at).into())).expect("at most the ceiling")
 }
 
@@ -221,7 +255,7 @@ impl Treasury {
 
     /// The deadline has passed and the service is not live.
     pub fn refunding(&self, offering: &Offering, now: Time) -> bool {
-        now >= self.setup.deadline && !offering.is_effective(LIVE, now)
+        refunding(self.setup.deadline, offering.is_effective(LIVE, now), now)
     }
 
     /// The issuer takes what the tap released, from all pots in proportion: see [`draw`].
@@ -352,5 +386,15 @@ mod tests {
         let from_live = TreasurySetup { tap_start: 0, ..setup };
         let at = |now| released(&from_live, now, |subject| if subject == LIVE { 300 } else { 0 });
         assert_eq!([299, 300, 310, 1_000].map(at), [0, 0, 20, 500]);
+    }
+
+    #[test]
+    fn a_rise_of_the_tap_releases_nothing_for_the_time_before_it() {
+        let tap = Tap::new(2).at_pace(Some(100), 150, 10);
+        // 50 s × 2; from then on 10 a second.
+        assert_eq!([150, 151, 160].map(|now| tap.accrued(Some(100), now)), [100, 110, 200]);
+        // Raised before it runs: from its start at the new pace.
+        let early = Tap::new(2).at_pace(None, 150, 10);
+        assert_eq!([150, 300, 301].map(|now| early.accrued(Some(300), now)), [0, 0, 10]);
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use earnest_core::plan::Plan;
 
 mod bad_plans;
+mod endings;
 mod history;
 mod mutations;
 mod plans;
