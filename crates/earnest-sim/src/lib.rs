@@ -3,6 +3,7 @@
 //! `earnest-core`, and answers with distributions, differences and the points where the answer flips.
 
 mod amount;
+pub mod answers;
 pub mod dice;
 pub mod factor;
 pub mod lab;

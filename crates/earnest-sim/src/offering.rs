@@ -3,13 +3,15 @@
 //! coarse. Tests hold a cohort's fate against the full model.
 
 use alloy_primitives::Address;
-use earnest_core::clearing::{Bucket, Prices, Walk, clear_fixed, clear_window, mul_div};
+use earnest_core::bid::Position;
+use earnest_core::clearing::{Bucket, Prices, Walk, clear_fixed, clear_window};
 use earnest_core::curve::Ladder;
 use earnest_core::money::{Bps, Cash};
 use earnest_core::offering::{LIVE, OfferingSetup, Sale};
 use earnest_core::plan::Time;
 use earnest_core::setup::{Parties, setup};
-use earnest_core::treasury::{self, Claims, Pot, TreasurySetup};
+use earnest_core::treasury::{self, Pot, TreasurySetup};
+use earnest_core::wind_down::{Class, Redemption};
 
 use crate::amount::{float, scaled, scaled_credits, whole_credits};
 use crate::factor::Factor;
@@ -61,23 +63,8 @@ pub struct Cohort {
     pub round: u8,
     /// Index in the plan.
     pub schedule: u8,
-    /// Cash.
-    pub paid: u64,
-    /// Bought.
-    pub credits: u128,
-    /// Of them.
-    pub delivered: u128,
-}
-
-impl Cohort {
-    /// What it paid for what was not delivered, rounded down.
-    fn claim(&self) -> u64 {
-        if self.credits == 0 {
-            return 0;
-        }
-        let claim = mul_div(self.paid.into(), self.credits - self.delivered, self.credits);
-        u64::try_from(claim).expect("at most what was paid")
-    }
+    /// What it bought.
+    pub position: Position,
 }
 
 /// Where an offering stands.
@@ -100,6 +87,7 @@ pub struct Offering<'p> {
     /// By round and schedule.
     pub cohorts: Vec<Cohort>,
     pots: Vec<Pot>,
+    classes: Vec<Class>,
     sold: Vec<u128>,
     proceeds: Vec<u64>,
     circulating: u64,
@@ -207,6 +195,7 @@ impl<'p> Offering<'p> {
             stand: Stand::Open,
             cohorts: Vec::with_capacity(8),
             pots: vec![Pot::default(); rounds],
+            classes: vec![Class::default(); rounds],
             sold: vec![0; rounds],
             proceeds: vec![0; rounds],
             circulating: 0,
@@ -389,11 +378,12 @@ impl<'p> Offering<'p> {
                 let (cash, weight) = crowd.parts[place];
                 if cash > 0 {
                     let share = bucket.share(cash, weight);
-                    cohort.paid += share.paid;
-                    cohort.credits += share.credits;
+                    cohort.position.paid += share.paid;
+                    cohort.position.credits += share.credits;
                 }
             }
-            if cohort.credits > 0 || cohort.paid > 0 {
+            if cohort.position.credits > 0 {
+                self.classes[index].add(&cohort.position, false);
                 self.cohorts.push(cohort);
             }
         }
@@ -427,7 +417,7 @@ impl<'p> Offering<'p> {
     }
 
     fn undelivered(&self) -> u128 {
-        self.cohorts.iter().map(|cohort| cohort.credits - cohort.delivered).sum()
+        self.cohorts.iter().map(|cohort| cohort.position.undelivered()).sum()
     }
 
     fn deliver(&mut self, now: Time) {
@@ -436,16 +426,12 @@ impl<'p> Offering<'p> {
             return;
         }
         self.stand = Stand::Live;
-        for cohort in &mut self.cohorts {
-            let schedule = &self.of.setup.schedules[usize::from(cohort.schedule)];
-            let vested = schedule.vested(cohort.credits, now - at);
-            self.held += vested - cohort.delivered;
-            cohort.delivered = vested;
-        }
-        for (index, pot) in self.pots.iter_mut().enumerate() {
-            let of_round = self.cohorts.iter().filter(|cohort| usize::from(cohort.round) == index);
-            let delivered = of_round.map(|cohort| cohort.delivered).sum();
-            self.circulating += pot.sync(delivered, self.sold[index]);
+        for Cohort { round, schedule, position } in &mut self.cohorts {
+            let (round, schedule) = (usize::from(*round), &self.of.setup.schedules[usize::from(*schedule)]);
+            let new = schedule.vested(position.credits, now - at) - position.delivered;
+            let moved = self.classes[round].deliver(&mut self.pots[round], position, false, new);
+            self.circulating += moved.expect("an open class delivers what has vested");
+            self.held += new;
         }
     }
 
@@ -498,26 +484,23 @@ impl<'p> Offering<'p> {
         let held = treasury::held(&self.pots, self.circulating);
         self.penalty = scaled(self.raised, penalty).min(held);
         treasury::draw(&mut self.pots, &mut self.circulating, self.penalty).expect("at most what is held");
-        for (index, pot) in self.pots.iter_mut().enumerate() {
-            let of_round = || self.cohorts.iter().filter(|cohort| usize::from(cohort.round) == index);
-            let others = of_round().map(Cohort::claim).sum();
-            let claims = Claims { others, affiliates: 0 };
-            let all = pot.cash;
-            for cohort in of_round() {
-                let back = claims.share(all, cohort.claim(), false);
-                pot.cash -= back;
-                pot.refunded += back;
+        for (class, pot) in self.classes.iter_mut().zip(&mut self.pots) {
+            self.circulating += class.close(pot).expect("an offering ends once");
+        }
+        for Cohort { round, position, .. } in &mut self.cohorts {
+            if position.claim() > 0 {
+                let class = &mut self.classes[usize::from(*round)];
+                let (back, dust) = class.claim(position, false).expect("the class is closed");
                 self.refunded += back;
+                self.circulating += dust;
             }
-            self.stranded += pot.cash;
-            pot.cash = 0;
         }
+        let redemption = Redemption::open(&mut self.classes, &mut self.pots, &mut self.circulating, self.held);
+        let mut redemption = redemption.expect("every class is closed");
         if self.held > 0 {
-            self.refunded += self.circulating;
-        } else {
-            self.stranded += self.circulating;
+            self.refunded += redemption.burn(self.held).expect("all of the supply");
         }
-        self.circulating = 0;
+        self.stranded += redemption.held();
         self.held = 0;
         self.stand = Stand::Ended;
     }
