@@ -22,3 +22,4 @@ pub mod spend;
 pub mod statement;
 pub mod terms;
 pub mod treasury;
+pub mod waterfall;
