@@ -23,4 +23,5 @@ pub mod statement;
 pub mod terms;
 pub mod treasury;
 pub mod votes;
+pub mod waterfall;
 pub mod wind_down;

@@ -1,4 +1,4 @@
-//! Who owns what the lab is worth at the end: notes, preferences, capped returns, shares, and the nonprofit last, as a
+//! Who owns what the lab is worth at the end: notes, capped returns, preferences, shares, and the nonprofit last, as a
 //! waterfall of `earnest-core`.
 
 use earnest_core::money::Cash;
@@ -47,15 +47,6 @@ pub fn share_out(design: &Design, holdings: &[Holding], common: u64, value: u64)
         claim(index, 0, Take::Due, Some(holding.owed))
     }));
     for (index, (holding, instrument)) in each() {
-        if let Kind::Equity(equity) = &instrument.kind
-            && holding.shares > 0
-            && equity.preference_bps > 0
-        {
-            let preference = u128::from(holding.paid) * u128::from(equity.preference_bps) / 10_000;
-            claims.push(claim(index, 1, Take::Due, Some(u64::try_from(preference).unwrap_or(u64::MAX))));
-        }
-    }
-    for (index, (holding, instrument)) in each() {
         if let Kind::Capped(capped) | Kind::Strategic(crate::study::Strategic { capped, .. }) = &instrument.kind
             && holding.paid > 0
             && capped.share.get() > 0
@@ -63,10 +54,19 @@ pub fn share_out(design: &Design, holdings: &[Holding], common: u64, value: u64)
             let most = u128::from(holding.paid) * u128::from(capped.multiple_bps) / 10_000;
             let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_sub(holding.recouped);
             // One rank each, in the order of the study: the later take their part of what the earlier leave.
-            let rank = 2 + u16::try_from(index).expect("few");
+            let rank = 1 + u16::try_from(index).expect("few");
             if most > 0 {
                 claims.push(claim(index, rank, Take::Share(capped.share), Some(most)));
             }
+        }
+    }
+    for (index, (holding, instrument)) in each() {
+        if let Kind::Equity(equity) = &instrument.kind
+            && holding.shares > 0
+            && equity.preference_bps > 0
+        {
+            let preference = u128::from(holding.paid) * u128::from(equity.preference_bps) / 10_000;
+            claims.push(claim(index, 50, Take::Due, Some(u64::try_from(preference).unwrap_or(u64::MAX))));
         }
     }
     let last = 100;
