@@ -47,8 +47,9 @@ impl<'s> Prepared<'s> {
             Kind::Offering(terms) => Some(offering::Prepared::new(terms, study)),
             _ => None,
         };
-        let of_design =
-            |design: &Design| design.instruments.iter().map(|instrument| offering(&instrument.kind)).collect();
+        let of_design = |design: &Design| {
+            design.instruments.iter().map(|instrument| offering(&instrument.kind)).collect()
+        };
         Prepared {
             study,
             hours: study.mission.hours.months(months),
@@ -187,7 +188,8 @@ impl<'l> Life<'l> {
                 }
                 Kind::Convertible(note) => {
                     let Some(cash) = self.close(month, &note.closing) else { continue };
-                    self.positions[index] = Position { paid: cash, since: Some(month), ..Position::default() };
+                    self.positions[index] =
+                        Position { paid: cash, since: Some(month), ..Position::default() };
                     self.takes(cash);
                 }
                 Kind::Capped(capped) => {
@@ -370,7 +372,9 @@ impl<'l> Life<'l> {
             .zip(&self.design.instruments)
             .map(|(position, instrument)| {
                 let owed = match (&instrument.kind, position.since) {
-                    (Kind::Convertible(note), Some(since)) => owed(position.paid, note.interest, since, months),
+                    (Kind::Convertible(note), Some(since)) => {
+                        owed(position.paid, note.interest, since, months)
+                    }
                     _ => 0,
                 };
                 Holding { paid: position.paid, recouped: position.recouped, shares: position.shares, owed }
@@ -396,9 +400,14 @@ impl<'l> Life<'l> {
                     Stake { paid: offering.raised, worth: offering.refunded + offering.served + end, shares }
                 }
                 (Kind::Grant(_), _) => Stake { paid: position.paid, worth: 0, shares },
-                _ => Stake { paid: position.paid, worth: shared.instruments[index] + position.recouped, shares },
+                _ => Stake {
+                    paid: position.paid,
+                    worth: shared.instruments[index] + position.recouped,
+                    shares,
+                },
             };
-            if let Kind::Capped(capped) | Kind::Strategic(crate::study::Strategic { capped, .. }) = &instrument.kind
+            if let Kind::Capped(capped) | Kind::Strategic(crate::study::Strategic { capped, .. }) =
+                &instrument.kind
                 && position.paid > 0
             {
                 votes_given = Bps::new((votes_given.get() + capped.votes.get()).min(10_000)).expect("a part");
@@ -438,6 +447,12 @@ impl<'l> Life<'l> {
         put(Metric::Loss, if paid > 0 { flag(worth < paid) } else { f64::NAN });
         put(Metric::Refund, if offered > 0 { flag(refunded > 0) } else { f64::NAN });
         put(Metric::Refunded, ratio(float(refunded), float(offered)));
+        let mut offerings = self.offerings.iter().flatten().peekable();
+        let offers = offerings.peek().is_some();
+        put(
+            Metric::Enjoined,
+            if offers { flag(offerings.any(|offering| offering.enjoined)) } else { f64::NAN },
+        );
         put(Metric::Owed, self.owed);
         put(Metric::Live, f64::from(self.live_at.unwrap_or(months)));
         Outcome { metrics, stakes, course: self.course }
@@ -461,4 +476,3 @@ fn owed(paid: u64, interest: Bps, since: u32, now: u32) -> u64 {
     let earned = u128::from(paid) * u128::from(interest.get()) * u128::from(now - since) / 120_000;
     paid.saturating_add(u64::try_from(earned).unwrap_or(u64::MAX))
 }
-

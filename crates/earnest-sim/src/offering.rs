@@ -109,6 +109,8 @@ pub struct Offering<'p> {
     effective: Vec<Time>,
     first_clearing: u32,
     hazard: f64,
+    /// A regulator stopped it.
+    pub enjoined: bool,
     /// In wallets.
     pub held: u128,
     /// Value of the service they bought, at the market's price, base units of cash.
@@ -120,8 +122,13 @@ impl Prepared {
     pub fn new(terms: &OfferingTerms, study: &Study) -> Self {
         let plan = &terms.plan;
         let nobody = Address::ZERO;
-        let parties =
-            Parties { issuer: nobody, certifier: nobody, guardian: nobody, attesters: vec![], gateway: nobody };
+        let parties = Parties {
+            issuer: nobody,
+            certifier: nobody,
+            guardian: nobody,
+            attesters: vec![],
+            gateway: nobody,
+        };
         let (setup, treasury) = setup(plan, &parties).expect("a checked plan");
         let start = study.question.start;
         let rounds = plan.rounds.iter().zip(&setup.rounds).map(|(round, made)| PreparedRound {
@@ -150,7 +157,8 @@ impl Prepared {
             start,
             rounds: rounds.collect(),
             milestones: milestones.collect(),
-            agree: votes.map_or(f64::INFINITY, |votes| f64::from(votes.quorum.max(votes.majority).get()) / 1e4),
+            agree: votes
+                .map_or(f64::INFINITY, |votes| f64::from(votes.quorum.max(votes.majority).get()) / 1e4),
             terms: terms.clone(),
             setup,
             treasury,
@@ -209,6 +217,7 @@ impl<'p> Offering<'p> {
             effective: vec![0; of.treasury.ceilings.len()],
             first_clearing: NEVER,
             hazard: 0.0,
+            enjoined: false,
             held: 0,
             served: 0,
         }
@@ -232,7 +241,8 @@ impl<'p> Offering<'p> {
             return;
         }
         self.attest(month, now, live);
-        if self.enjoined(future) {
+        if self.is_enjoined(future) {
+            self.enjoined = true;
             self.end(future.of(Factor::Penalty));
             return;
         }
@@ -351,13 +361,15 @@ impl<'p> Offering<'p> {
                 let (mut x, mut used_in_all, mut sold_in_all) = (from, 0, 0);
                 let mut buckets = Vec::new();
                 for _ in 0..*windows {
-                    let willing = libm::pow(first / price_near(ladder, x, *window_cap), self.of.terms.elasticity);
+                    let willing =
+                        libm::pow(first / price_near(ladder, x, *window_cap), self.of.terms.elasticity);
                     let crowd = Crowd::new(self.of, round, scaled(demand, willing / f64::from(*windows)));
                     let (cash, weight) = crowd.sum();
                     if weight == 0 || x >= end {
                         break;
                     }
-                    let (most, sold, used) = clear_window(ladder, x, (*window_cap).min(end - x), cash, weight);
+                    let (most, sold, used) =
+                        clear_window(ladder, x, (*window_cap).min(end - x), cash, weight);
                     x += most;
                     used_in_all += used;
                     sold_in_all += sold;
@@ -408,7 +420,7 @@ impl<'p> Offering<'p> {
     }
 
     /// The rate of injunctions counts while backers wait for something.
-    fn enjoined(&mut self, future: &Future) -> bool {
+    fn is_enjoined(&mut self, future: &Future) -> bool {
         if self.undelivered() == 0 && self.stand == Stand::Live {
             return false;
         }
@@ -441,7 +453,8 @@ impl<'p> Offering<'p> {
             return 0;
         }
         let now = self.of.time(month);
-        let released = treasury::released(&self.of.treasury, now, |subject| self.effective[usize::from(subject)]);
+        let released =
+            treasury::released(&self.of.treasury, now, |subject| self.effective[usize::from(subject)]);
         (released - self.tap_paid.min(released)).min(treasury::held(&self.pots, self.circulating))
     }
 
@@ -495,7 +508,8 @@ impl<'p> Offering<'p> {
                 self.circulating += dust;
             }
         }
-        let redemption = Redemption::open(&mut self.classes, &mut self.pots, &mut self.circulating, self.held);
+        let redemption =
+            Redemption::open(&mut self.classes, &mut self.pots, &mut self.circulating, self.held);
         let mut redemption = redemption.expect("every class is closed");
         if self.held > 0 {
             self.refunded += redemption.burn(self.held).expect("all of the supply");
@@ -544,7 +558,10 @@ impl<'p> Offering<'p> {
     /// Everything that came in went out or is there.
     pub fn holds(&self) -> bool {
         let came = i128::from(self.raised) + i128::from(self.result);
-        let went = u128::from(self.tap_paid) + u128::from(self.refunded) + u128::from(self.penalty) + u128::from(self.stranded);
+        let went = u128::from(self.tap_paid)
+            + u128::from(self.refunded)
+            + u128::from(self.penalty)
+            + u128::from(self.stranded);
         came == i128::try_from(went + u128::from(self.cash())).expect("64 bits each")
     }
 
@@ -584,8 +601,11 @@ impl Crowd {
         for (place, &schedule) in round.schedules.iter().enumerate() {
             let cash = cash / count + if place == 0 { cash % count } else { 0 };
             let discount = of.setup.discounts[usize::from(schedule)];
-            let weight =
-                if discount.get() == 0 { cash } else { earnest_core::money::weight(Cash::from_units(cash), discount) };
+            let weight = if discount.get() == 0 {
+                cash
+            } else {
+                earnest_core::money::weight(Cash::from_units(cash), discount)
+            };
             crowd.parts[place] = (cash, weight);
         }
         crowd
@@ -615,4 +635,3 @@ fn price_near(ladder: &Ladder, x: u64, window_cap: u64) -> f64 {
     let credits = at(x + span).saturating_sub(at(x));
     if span == 0 || credits == 0 { f64::INFINITY } else { float(span) / 1e6 / whole_credits(credits) }
 }
-

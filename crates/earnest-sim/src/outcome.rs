@@ -33,6 +33,8 @@ pub enum Metric {
     Refund,
     /// Part of what backers of offerings paid that came back in cash.
     Refunded,
+    /// 1 where a regulator stopped an offering.
+    Enjoined,
     /// Service that holders waited for, at its most, in months of capacity.
     Owed,
     /// Month in which the service went live; the number of months where it never did.
@@ -40,7 +42,7 @@ pub enum Metric {
 }
 
 /// How many there are.
-pub const METRICS: usize = 17;
+pub const METRICS: usize = 18;
 
 /// A metric's key, unit and good direction.
 pub struct Meaning {
@@ -76,8 +78,24 @@ impl Metric {
     pub const ALL: [Metric; METRICS] = {
         use Metric::*;
         [
-            Funded, Mission, Ruin, Runway, PeakNeed, Raised, Hours, HoursPerCash, Control, Kept, Value, Multiple, Loss,
-            Refund, Refunded, Owed, Live,
+            Funded,
+            Mission,
+            Ruin,
+            Runway,
+            PeakNeed,
+            Raised,
+            Hours,
+            HoursPerCash,
+            Control,
+            Kept,
+            Value,
+            Multiple,
+            Loss,
+            Refund,
+            Refunded,
+            Enjoined,
+            Owed,
+            Live,
         ]
     };
 
@@ -105,6 +123,7 @@ impl Metric {
             Loss => ("loss", "Backers lost", Unit::Chance, Some(false)),
             Refund => ("refund", "Some cash went back to backers", Unit::Chance, None),
             Refunded => ("refunded", "Part of an offering that went back", Unit::Part, None),
+            Enjoined => ("enjoined", "An offering was enjoined", Unit::Chance, None),
             Owed => ("owed", "Service waited for, at its most", Unit::Months, Some(false)),
             Live => ("live", "Month the service went live", Unit::Months, Some(false)),
         };

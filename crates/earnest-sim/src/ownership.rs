@@ -43,11 +43,14 @@ pub fn share_out(design: &Design, holdings: &[Holding], common: u64, value: u64)
         in_kind: None,
     };
     let each = || holdings.iter().zip(&design.instruments).enumerate();
-    claims.extend(each().filter(|(_, (holding, _))| holding.owed > 0).map(|(index, (holding, _))| {
-        claim(index, 0, Take::Due, Some(holding.owed))
-    }));
+    claims.extend(
+        each()
+            .filter(|(_, (holding, _))| holding.owed > 0)
+            .map(|(index, (holding, _))| claim(index, 0, Take::Due, Some(holding.owed))),
+    );
     for (index, (holding, instrument)) in each() {
-        if let Kind::Capped(capped) | Kind::Strategic(crate::study::Strategic { capped, .. }) = &instrument.kind
+        if let Kind::Capped(capped) | Kind::Strategic(crate::study::Strategic { capped, .. }) =
+            &instrument.kind
             && holding.paid > 0
             && capped.share.get() > 0
         {

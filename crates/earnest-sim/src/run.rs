@@ -122,7 +122,8 @@ impl Workers<'_> {
                 *place = Some(numbers);
             }
         }
-        let todo: Vec<u32> = (0u32..).zip(&results).filter(|(_, done)| done.is_none()).map(|(chunk, _)| chunk).collect();
+        let todo: Vec<u32> =
+            (0u32..).zip(&results).filter(|(_, done)| done.is_none()).map(|(chunk, _)| chunk).collect();
         let done = AtomicU32::new(count - u32::try_from(todo.len()).expect("at most count"));
         let (next, failed) = (AtomicU32::new(0), Mutex::new(None));
         let places = Mutex::new(&mut results);
@@ -133,7 +134,9 @@ impl Workers<'_> {
                         let mine = next.fetch_add(1, Ordering::Relaxed) as usize;
                         let Some(&chunk) = todo.get(mine) else { return };
                         let numbers = work(chunk);
-                        if let Some(Err(error)) = self.kept.as_ref().map(|kept| kept.put(phase, chunk, &numbers)) {
+                        if let Some(Err(error)) =
+                            self.kept.as_ref().map(|kept| kept.put(phase, chunk, &numbers))
+                        {
                             *failed.lock().expect("no panic holds it") = Some(error);
                             self.stop.store(true, Ordering::Relaxed);
                             return;

@@ -123,11 +123,8 @@ impl Future {
         into.donor_leaves = event(of(Factor::DonorLeaves));
         into.cash_break = event(of(Factor::CashBreak));
         into.injunction = -libm::log(months.uniform());
-        into.live = if sure < of(Factor::NeverLive) {
-            NEVER
-        } else {
-            later(study.service.live, of(Factor::Delay))
-        };
+        into.live =
+            if sure < of(Factor::NeverLive) { NEVER } else { later(study.service.live, of(Factor::Delay)) };
 
         let step = |change: f64, volatility: f64| {
             // So that the median grows by `change` a year.

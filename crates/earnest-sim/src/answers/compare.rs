@@ -54,7 +54,9 @@ pub(super) fn pairs(study: &Study, table: &Table) -> Vec<Pair> {
                 let both = table.metric(one, metric).zip(table.metric(other, metric));
                 let differences: Vec<f64> = both.map(|(a, b)| a - b).filter(|d| !d.is_nan()).collect();
                 let (mean, error) = mean_and_error(&differences);
-                let part = |of: fn(&&f64) -> bool| count(differences.iter().filter(of).count()) / count(differences.len());
+                let part = |of: fn(&&f64) -> bool| {
+                    count(differences.iter().filter(of).count()) / count(differences.len())
+                };
                 pairs.push(Pair {
                     one,
                     other,
@@ -76,7 +78,12 @@ pub(super) fn regret(study: &Study, table: &Table) -> Vec<Regret> {
     let metric = study.question.decide_by;
     let sign = if metric.meaning().more_is_better == Some(false) { -1.0 } else { 1.0 };
     let columns: Vec<Vec<f64>> = (0..study.designs.len())
-        .map(|design| table.metric(design, metric).map(|value| if value.is_nan() { f64::NEG_INFINITY } else { sign * value }).collect())
+        .map(|design| {
+            table
+                .metric(design, metric)
+                .map(|value| if value.is_nan() { f64::NEG_INFINITY } else { sign * value })
+                .collect()
+        })
         .collect();
     let best: Vec<f64> = (0..table.paths())
         .map(|path| columns.iter().map(|column| column[path]).fold(f64::NEG_INFINITY, f64::max))

@@ -255,7 +255,8 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
     let maps = sweep::maps(&asked, depth.map.min(paths))?;
     let variance = sobol::variance(&asked, depth.sobol)?;
 
-    let designs: Vec<DesignAnswer> = (0..study.designs.len()).map(|design| design_answer(study, &table, design)).collect();
+    let designs: Vec<DesignAnswer> =
+        (0..study.designs.len()).map(|design| design_answer(study, &table, design)).collect();
     let shown = |factor: Factor| {
         let meaning = factor.meaning();
         let prior = study.priors[factor.index()].clone()?;
@@ -280,7 +281,11 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
         maps,
         hindcast: hindcast::score(study, &table),
         priors: Factor::ALL.into_iter().filter_map(shown).collect(),
-        at_rest: Factor::ALL.iter().filter(|factor| resting(factor)).map(|factor| factor.meaning().key).collect(),
+        at_rest: Factor::ALL
+            .iter()
+            .filter(|factor| resting(factor))
+            .map(|factor| factor.meaning().key)
+            .collect(),
         designs,
     };
     Ok((answers, table))

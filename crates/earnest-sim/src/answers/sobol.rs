@@ -65,7 +65,8 @@ pub fn indices(samples: &Samples, of: &[usize]) -> (Vec<(f64, f64)>, f64) {
     let variance = both.map(|y| (y - mean) * (y - mean)).sum::<f64>() / (2.0 * n);
     let index = |ab: &Vec<f64>| {
         let first = of.iter().map(|&i| (samples.b[i] - mean) * (ab[i] - samples.a[i])).sum::<f64>() / n;
-        let total = of.iter().map(|&i| (samples.a[i] - ab[i]) * (samples.a[i] - ab[i])).sum::<f64>() / (2.0 * n);
+        let total =
+            of.iter().map(|&i| (samples.a[i] - ab[i]) * (samples.a[i] - ab[i])).sum::<f64>() / (2.0 * n);
         (first / variance, total / variance)
     };
     (samples.ab.iter().map(index).collect(), variance)
@@ -103,7 +104,8 @@ pub(super) fn variance(asked: &Asked<'_>, bases: u32) -> Result<Vec<Variance>, I
     let samples = samples(asked, bases)?;
     let study = asked.study;
     let factors = study.varied();
-    let names: Vec<&'static str> = factors.iter().map(|factor| factor.meaning().key).chain(["luck"]).collect();
+    let names: Vec<&'static str> =
+        factors.iter().map(|factor| factor.meaning().key).chain(["luck"]).collect();
     let of = |(design, samples): (usize, &Samples)| {
         let (indices, variance) = with_intervals(samples, study.question.seed);
         let index = |(factor, numbers): (&&'static str, &[f64; 6])| {
@@ -173,7 +175,8 @@ mod tests {
         let mut dice = Dice::new(2018, Purpose::Factors, 0);
         let mut samples = Samples { a: vec![], b: vec![], ab: vec![vec![]; 3] };
         for _ in 0..100_000 {
-            let (a, b): ([f64; 3], [f64; 3]) = (std::array::from_fn(|_| dice.uniform()), std::array::from_fn(|_| dice.uniform()));
+            let (a, b): ([f64; 3], [f64; 3]) =
+                (std::array::from_fn(|_| dice.uniform()), std::array::from_fn(|_| dice.uniform()));
             samples.a.push(ishigami(a));
             samples.b.push(ishigami(b));
             for i in 0..3 {
@@ -184,13 +187,21 @@ mod tests {
         }
         // V = a²/8 + b·π⁴/5 + b²·π⁸/18 + 1/2, V₁ = ½·(1 + b·π⁴/5)², V₂ = a²/8, V₁₃ = b²·π⁸·8/225, with a = 7, b = 0.1.
         let pi4 = std::f64::consts::PI.powi(4);
-        let (v1, v2, v13) = (0.5 * (1.0 + 0.1 * pi4 / 5.0).powi(2), 49.0 / 8.0, 0.01 * pi4 * pi4 * 8.0 / 225.0);
+        let (v1, v2, v13) =
+            (0.5 * (1.0 + 0.1 * pi4 / 5.0).powi(2), 49.0 / 8.0, 0.01 * pi4 * pi4 * 8.0 / 225.0);
         let v = v1 + v2 + v13;
         let (found, variance) = with_intervals(&samples, 1);
         assert!((variance / v - 1.0).abs() < 0.02, "{variance} {v}");
-        for (found, (first, total)) in found.iter().zip([(v1 / v, (v1 + v13) / v), (v2 / v, v2 / v), (0.0, v13 / v)]) {
-            assert!((found[0] - first).abs() < 0.02 && (found[3] - total).abs() < 0.02, "{found:?} {first} {total}");
-            assert!(found[1] <= found[0] && found[0] <= found[2] && found[4] <= found[3] && found[3] <= found[5]);
+        for (found, (first, total)) in
+            found.iter().zip([(v1 / v, (v1 + v13) / v), (v2 / v, v2 / v), (0.0, v13 / v)])
+        {
+            assert!(
+                (found[0] - first).abs() < 0.02 && (found[3] - total).abs() < 0.02,
+                "{found:?} {first} {total}"
+            );
+            assert!(
+                found[1] <= found[0] && found[0] <= found[2] && found[4] <= found[3] && found[3] <= found[5]
+            );
         }
     }
 }

@@ -144,14 +144,16 @@ pub(super) fn flips(study: &Study, sweeps: &[(Sweep, Vec<Point>)]) -> Vec<Flip> 
                     .collect();
                 mean_and_error(&gaps)
             };
-            let ((before, error_before), (after, error_after)) = (gap(&points[place - 1]), gap(&points[place]));
+            let ((before, error_before), (after, error_after)) =
+                (gap(&points[place - 1]), gap(&points[place]));
             let (from, to) = (sweep.values[place - 1], sweep.values[place]);
             let slope = after - before;
             if slope == 0.0 {
                 continue;
             }
             let part = (-before / slope).clamp(0.0, 1.0);
-            let error = libm::sqrt(error_before * error_before * (1.0 - part) + error_after * error_after * part);
+            let error =
+                libm::sqrt(error_before * error_before * (1.0 - part) + error_after * error_after * part);
             let wide = Z95 * error / slope.abs();
             let at = |part: f64| from + part.clamp(0.0, 1.0) * (to - from);
             flips.push(Flip {

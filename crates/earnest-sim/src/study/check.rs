@@ -57,7 +57,8 @@ impl Check<'_, '_> {
             self.refuse("mission.hour", "compute that costs nothing", "write the price of an hour");
         }
         if question.decide_by.meaning().more_is_better.is_none() {
-            let message = format!("`{}` is neither better nor worse for being more", question.decide_by.meaning().key);
+            let message =
+                format!("`{}` is neither better nor worse for being more", question.decide_by.meaning().key);
             self.refuse("study.decide_by", message, "write \"funded\", \"mission\" or \"value\"");
         }
     }
@@ -96,16 +97,28 @@ impl Check<'_, '_> {
         for (index, design) in study.designs.iter().enumerate() {
             let here = format!("designs[{index}]");
             if !names.insert(&design.name) {
-                self.refuse(&format!("{here}.name"), "another design has this name", "give it one of its own");
+                self.refuse(
+                    &format!("{here}.name"),
+                    "another design has this name",
+                    "give it one of its own",
+                );
             }
             if design.instruments.len() > MANY {
-                self.refuse(&format!("{here}.instruments"), "too many instruments", format!("at most {MANY}"));
+                self.refuse(
+                    &format!("{here}.instruments"),
+                    "too many instruments",
+                    format!("at most {MANY}"),
+                );
             }
             let mut own = BTreeSet::new();
             for (place, instrument) in design.instruments.iter().enumerate() {
                 let here = format!("{here}.instruments[{place}]");
                 if !own.insert(&instrument.name) {
-                    self.refuse(&format!("{here}.name"), "another instrument has this name", "give it one of its own");
+                    self.refuse(
+                        &format!("{here}.name"),
+                        "another instrument has this name",
+                        "give it one of its own",
+                    );
                 }
                 self.instrument(&here, &instrument.kind);
             }
@@ -116,7 +129,11 @@ impl Check<'_, '_> {
         match kind {
             Kind::Grant(grant) => self.line(&format!("{here}.amount"), &grant.amount),
             Kind::Equity(equity) if equity.pre_money.units() == 0 => {
-                self.refuse(&format!("{here}.pre_money"), "a lab worth nothing has no price for a share", "write its value");
+                self.refuse(
+                    &format!("{here}.pre_money"),
+                    "a lab worth nothing has no price for a share",
+                    "write its value",
+                );
             }
             Kind::Convertible(note) if note.cap.units() == 0 => {
                 self.refuse(&format!("{here}.cap"), "a cap of nothing takes the whole lab", "write a value");
@@ -131,10 +148,18 @@ impl Check<'_, '_> {
                     self.refuse(&format!("{here}.worth"), "a credit that buys nothing", "write what it buys");
                 }
                 if terms.votes && terms.plan.votes.is_none() {
-                    self.refuse(&format!("{here}.with_votes"), "the plan has no [votes]", "add them there, or leave this out");
+                    self.refuse(
+                        &format!("{here}.with_votes"),
+                        "the plan has no [votes]",
+                        "add them there, or leave this out",
+                    );
                 }
                 if terms.plan.service.deadline <= self.study.question.start {
-                    self.refuse(&format!("{here}.plan"), "its deadline is before the study begins", "move study.start, or take another plan");
+                    self.refuse(
+                        &format!("{here}.plan"),
+                        "its deadline is before the study begins",
+                        "move study.start, or take another plan",
+                    );
                 }
             }
             _ => {}
@@ -159,20 +184,40 @@ impl Check<'_, '_> {
     fn prior(&mut self, here: &str, prior: &Prior) {
         let Prior { low, mid, high, shape, .. } = *prior;
         if !(low <= mid && mid <= high) {
-            self.refuse(here, format!("low {low}, mid {mid}, high {high} do not rise"), "they are the 5%, 50% and 95% quantiles");
+            self.refuse(
+                here,
+                format!("low {low}, mid {mid}, high {high} do not rise"),
+                "they are the 5%, 50% and 95% quantiles",
+            );
         }
         match shape {
             Shape::Lognormal if low <= 0.0 => {
-                self.refuse(&format!("{here}.low"), "a lognormal is above zero", "write more than 0, or shape = \"normal\"");
+                self.refuse(
+                    &format!("{here}.low"),
+                    "a lognormal is above zero",
+                    "write more than 0, or shape = \"normal\"",
+                );
             }
             Shape::Logit if low <= 0.0 || high >= 1.0 => {
-                self.refuse(here, "log odds lie strictly between 0 and 1", "write less than 1 and more than 0, or shape = \"normal\"");
+                self.refuse(
+                    here,
+                    "log odds lie strictly between 0 and 1",
+                    "write less than 1 and more than 0, or shape = \"normal\"",
+                );
             }
             Shape::Fixed if low != high => {
-                self.refuse(&format!("{here}.shape"), "a fixed value has one low, mid and high", "write them alike, or another shape");
+                self.refuse(
+                    &format!("{here}.shape"),
+                    "a fixed value has one low, mid and high",
+                    "write them alike, or another shape",
+                );
             }
             Shape::Uniform if (mid - (low + high) / 2.0).abs() > 1e-9 * (high - low).abs().max(1.0) => {
-                self.refuse(&format!("{here}.mid"), "the middle of a uniform is half way", format!("write mid = {}", (low + high) / 2.0));
+                self.refuse(
+                    &format!("{here}.mid"),
+                    "the middle of a uniform is half way",
+                    format!("write mid = {}", (low + high) / 2.0),
+                );
             }
             _ => {}
         }
@@ -185,23 +230,39 @@ impl Check<'_, '_> {
             let here = format!("correlations[{index}]");
             let pair = (correlation.one.min(correlation.other), correlation.one.max(correlation.other));
             if pair.0 == pair.1 {
-                self.refuse(&format!("{here}.of"), "two different factors are needed", "write of = [\"offering_demand\", \"equity_demand\"]");
+                self.refuse(
+                    &format!("{here}.of"),
+                    "two different factors are needed",
+                    "write of = [\"offering_demand\", \"equity_demand\"]",
+                );
             } else if !pairs.insert(pair) {
                 self.refuse(&format!("{here}.of"), "this pair has a correlation already", "keep one");
             }
             if !(correlation.rho > -1.0 && correlation.rho < 1.0) {
-                self.refuse(&format!("{here}.rho"), format!("{} is no correlation", correlation.rho), "between -1 and 1");
+                self.refuse(
+                    &format!("{here}.rho"),
+                    format!("{} is no correlation", correlation.rho),
+                    "between -1 and 1",
+                );
                 return;
             }
             for side in [correlation.one, correlation.other] {
                 if study.priors[side].is_none() {
                     let key = Factor::ALL[side].meaning().key;
-                    self.refuse(&format!("{here}.of"), format!("`{key}` has no prior"), format!("write [world.{key}], or remove this"));
+                    self.refuse(
+                        &format!("{here}.of"),
+                        format!("`{key}` has no prior"),
+                        format!("write [world.{key}], or remove this"),
+                    );
                 }
             }
         }
         if Copula::new(study).is_none() {
-            self.refuse("correlations", "no futures have these correlations together", "bring them nearer to 0");
+            self.refuse(
+                "correlations",
+                "no futures have these correlations together",
+                "bring them nearer to 0",
+            );
         }
     }
 
@@ -212,7 +273,11 @@ impl Check<'_, '_> {
                 let meaning = factor.meaning();
                 if !(meaning.least..=meaning.most).contains(&value) {
                     let hint = format!("between {} and {} ({})", meaning.least, meaning.most, meaning.unit);
-                    self.refuse(&format!("stress[{index}].hold"), format!("{} = {value} is out of range", meaning.key), hint);
+                    self.refuse(
+                        &format!("stress[{index}].hold"),
+                        format!("{} = {value} is out of range", meaning.key),
+                        hint,
+                    );
                 }
             }
         }
@@ -223,7 +288,11 @@ impl Check<'_, '_> {
             for (key, factor) in [("x", x), ("y", y)] {
                 if study.priors[factor.index()].is_none() {
                     let name = factor.meaning().key;
-                    self.refuse(&format!("maps[{index}].{key}"), format!("`{name}` has no prior"), format!("write [world.{name}]"));
+                    self.refuse(
+                        &format!("maps[{index}].{key}"),
+                        format!("`{name}` has no prior"),
+                        format!("write [world.{name}]"),
+                    );
                 }
             }
         }

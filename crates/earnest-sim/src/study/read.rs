@@ -11,8 +11,8 @@ use earnest_core::plan::units;
 use toml::de::DeValue;
 
 use super::{
-    Capped, Closing, Convertible, Correlation, Design, Equity, Grant, Instrument, Kind, Lab, Line, Mission, Observed,
-    OfferingTerms, Question, Service, Stress, Strategic, Study, When, check,
+    Capped, Closing, Convertible, Correlation, Design, Equity, Grant, Instrument, Kind, Lab, Line, Mission,
+    Observed, OfferingTerms, Question, Service, Strategic, Stress, Study, When, check,
 };
 use crate::factor::{FACTORS, Factor};
 use crate::outcome::Metric;
@@ -29,11 +29,31 @@ const MANNER: Manner = Manner { noun: "study", from: "examples/studies/ has one"
 
 const KINDS: [(&str, &[&str]); 6] = [
     ("grant", &["amount", "lead"]),
-    ("equity", &["month", "after_live", "seek", "demand", "least", "pre_money", "preference", "participating"]),
+    (
+        "equity",
+        &["month", "after_live", "seek", "demand", "least", "pre_money", "preference", "participating"],
+    ),
     ("convertible", &["month", "after_live", "seek", "demand", "least", "cap", "discount", "interest"]),
     ("capped", &["month", "after_live", "seek", "demand", "least", "multiple", "share", "votes"]),
-    ("strategic", &["month", "after_live", "seek", "demand", "least", "multiple", "share", "votes", "in_kind", "recoup"]),
-    ("offering", &["plan", "demand", "elasticity", "exposure", "crypto", "worth", "follows", "replaces", "with_votes"]),
+    (
+        "strategic",
+        &[
+            "month",
+            "after_live",
+            "seek",
+            "demand",
+            "least",
+            "multiple",
+            "share",
+            "votes",
+            "in_kind",
+            "recoup",
+        ],
+    ),
+    (
+        "offering",
+        &["plan", "demand", "elasticity", "exposure", "crypto", "worth", "follows", "replaces", "with_votes"],
+    ),
 ];
 
 /// Reads a plan that a study names: its path as written. The error is what is wrong with it.
@@ -64,7 +84,16 @@ fn study(root: &Table<'_, '_>, plans: Plans<'_>) -> Study {
         priors: root.optional_table("world").map_or([const { None }; FACTORS], |table| world(&table)),
         correlations: root.optional_tables("correlations").iter().map(correlation).collect(),
         stresses: root.optional_tables("stress").iter().map(stress).collect(),
-        maps: root.optional_tables("maps").iter().map(|table| (table.required_or("x", Factor::Injunction, factor), table.required_or("y", Factor::OfferingDemand, factor))).collect(),
+        maps: root
+            .optional_tables("maps")
+            .iter()
+            .map(|table| {
+                (
+                    table.required_or("x", Factor::Injunction, factor),
+                    table.required_or("y", Factor::OfferingDemand, factor),
+                )
+            })
+            .collect(),
         outcomes,
         designs,
     }
@@ -85,7 +114,10 @@ fn question(table: &Table<'_, '_>) -> Question {
 }
 
 fn lab(table: &Table<'_, '_>) -> Lab {
-    Lab { cash: table.or("cash", Cash::ZERO, units::cash), nonprofit: table.or("nonprofit", Bps::ONE, units::percent) }
+    Lab {
+        cash: table.or("cash", Cash::ZERO, units::cash),
+        nonprofit: table.or("nonprofit", Bps::ONE, units::percent),
+    }
 }
 
 fn mission(table: &Table<'_, '_>) -> Mission {
@@ -187,7 +219,11 @@ fn closing(table: &Table<'_, '_>) -> Closing {
         (Some(month), None) => When::Month(month),
         (None, Some(months)) => When::AfterLive(months),
         (Some(_), Some(_)) => {
-            table.refuse_key("after_live", "it closes in a month or after the service is live, not both", "keep one");
+            table.refuse_key(
+                "after_live",
+                "it closes in a month or after the service is live, not both",
+                "keep one",
+            );
             When::Month(0)
         }
         (None, None) => {
@@ -216,7 +252,8 @@ fn capped(table: &Table<'_, '_>) -> Capped {
 fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
     let plan = table.optional("plan", |value| {
         let path = units::text(value)?;
-        plans(Path::new(&path)).map_err(|error| Wrong::new(format!("the plan {path}: {error}"), "earnest check PLAN says more"))
+        plans(Path::new(&path))
+            .map_err(|error| Wrong::new(format!("the plan {path}: {error}"), "earnest check PLAN says more"))
     });
     table.needs("plan");
     let rest = (
@@ -232,7 +269,15 @@ fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
     let (demand, elasticity, exposure, crypto, worth, follows, replaces, votes) = rest;
     match plan {
         Some(plan) => Kind::Offering(Box::new(OfferingTerms {
-            plan: Arc::new(plan), demand, elasticity, exposure, crypto, worth, follows, replaces, votes,
+            plan: Arc::new(plan),
+            demand,
+            elasticity,
+            exposure,
+            crypto,
+            worth,
+            follows,
+            replaces,
+            votes,
         })),
         // Said above; a grant of nothing stands in for it.
         None => Kind::Grant(Grant { amount: Line::default(), lead: Bps::default() }),
@@ -269,7 +314,9 @@ fn hours(value: &DeValue<'_>) -> Result<u64, Wrong> {
     let number = units::quantity(value, &["hours", "hour"], "10_000 hours")?;
     let whole: String = number.chars().filter(|&c| c != '_').collect();
     let hours = whole.parse::<u64>().ok().filter(|&hours| hours <= 1 << 50);
-    hours.ok_or_else(|| Wrong::new(format!("`{number}` is not a number of hours"), "write it like \"10_000 hours\""))
+    hours.ok_or_else(|| {
+        Wrong::new(format!("`{number}` is not a number of hours"), "write it like \"10_000 hours\"")
+    })
 }
 
 /// Base units of cash.
@@ -291,7 +338,11 @@ fn months(value: &DeValue<'_>) -> Result<u32, Wrong> {
 
 fn at_most(value: &DeValue<'_>, most: u32) -> Result<u32, Wrong> {
     let count = units::count::<u32>(value)?;
-    if count > most { Err(Wrong::new(format!("{count} is too large"), format!("at most {most}"))) } else { Ok(count) }
+    if count > most {
+        Err(Wrong::new(format!("{count} is too large"), format!("at most {most}")))
+    } else {
+        Ok(count)
+    }
 }
 
 fn between(value: &DeValue<'_>, least: f64, most: f64) -> Result<f64, Wrong> {

@@ -1,0 +1,38 @@
+//! Answers a study and prints JSON: for trying out the simulator without the rest.
+use earnest_sim::answers::{Depth, answer};
+use earnest_sim::run::Workers;
+use earnest_sim::study::Study;
+use std::sync::atomic::AtomicBool;
+fn main() {
+    let path = std::path::PathBuf::from(std::env::args().nth(1).expect("a study"));
+    let threads = std::env::args().nth(2).map_or(2, |n| n.parse().expect("a number"));
+    let source = std::fs::read_to_string(&path).expect("a file");
+    let folder = path.parent().unwrap().to_owned();
+    let plans = |plan: &std::path::Path| {
+        let text = std::fs::read_to_string(folder.join(plan)).map_err(|e| e.to_string())?;
+        earnest_core::plan::Plan::read(&plan.display().to_string(), &text)
+            .map(|(plan, _)| plan)
+            .map_err(|e| e.to_string())
+    };
+    let study = match Study::read(&path.display().to_string(), &source, &plans) {
+        Ok(study) => study,
+        Err(faults) => {
+            eprintln!("{faults}");
+            std::process::exit(1)
+        }
+    };
+    let stop = AtomicBool::new(false);
+    let last = std::sync::Mutex::new((String::new(), std::time::Instant::now()));
+    let progress = |name: &str, done: u32, all: u32| {
+        let mut last = last.lock().unwrap();
+        if last.0 != name {
+            *last = (name.to_owned(), std::time::Instant::now());
+        }
+        if done == all {
+            eprintln!("{name}: {all} chunks in {:?}", last.1.elapsed());
+        }
+    };
+    let workers = Workers { threads, progress: &progress, stop: &stop, kept: None };
+    let (answers, _) = answer(&study, Depth::default(), &workers).unwrap();
+    println!("{}", serde_json::to_string_pretty(&answers).unwrap());
+}
