@@ -286,6 +286,7 @@ impl<'l> Life<'l> {
         let wanted = planned + behind.min(catch_up);
         self.hours_planned += planned;
         let people = scaled(of.people[at], future.of(Factor::PeopleCost));
+        let core = part(people, study.mission.core);
         let serve = scaled(1, served_hours * hour);
         let research = scaled(1, wanted * hour);
         let reserve = people.saturating_mul(u64::from(study.mission.reserve));
@@ -298,6 +299,12 @@ impl<'l> Life<'l> {
         let short = (bill + reserve).saturating_sub(self.cash);
         self.draw(month, short);
 
+        // Fewer are paid where the reserve is short, and never fewer than the core.
+        let people = match u64::from(study.mission.reserve) {
+            0 => people.min(self.cash.saturating_sub(serve.saturating_sub(given))),
+            months => people.min(self.cash / months),
+        }
+        .max(core);
         let must = people + serve.saturating_sub(given);
         if self.cash < must {
             self.close_down(month);

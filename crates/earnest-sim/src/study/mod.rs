@@ -82,8 +82,10 @@ pub struct Mission {
     pub hour: Cash,
     /// The mission counts as funded where this part of the hours was bought.
     pub enough: Bps,
-    /// Months of people's pay that are kept before compute is bought.
+    /// Months of people's pay that are kept before compute is bought; with less in hand, fewer people are paid.
     pub reserve: u32,
+    /// Of the people, those without whom the lab closes.
+    pub core: Bps,
     /// How much more than a month's hours may be bought to make up for earlier months.
     pub catch_up: Bps,
 }

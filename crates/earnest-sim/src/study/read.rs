@@ -127,6 +127,7 @@ fn mission(table: &Table<'_, '_>) -> Mission {
         hour: table.required("hour", units::cash),
         enough: table.or("enough", Bps::new(9_000).expect("a part"), units::percent),
         reserve: table.or("reserve", 3, |value| at_most(value, 120)),
+        core: table.or("core", Bps::ONE, units::percent),
         catch_up: table.or("catch_up", Bps::default(), units::percent),
     }
 }
