@@ -1,0 +1,6 @@
+//! The simulator from outside.
+
+mod bad_studies;
+mod closed_forms;
+mod runs;
+mod study;
