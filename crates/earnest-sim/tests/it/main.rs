@@ -2,5 +2,6 @@
 
 mod bad_studies;
 mod closed_forms;
+mod docs;
 mod runs;
 mod study;
