@@ -23,7 +23,7 @@ const SHOWN: [Metric; 13] = [
 ];
 
 /// The whole summary.
-pub fn text(answers: &Answers) -> String {
+pub fn terminal(answers: &Answers) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", clean(&answers.name));
     if let Some(note) = &answers.note {
@@ -133,7 +133,7 @@ fn hindcast(text: &mut String, answers: &Answers) {
 }
 
 /// A value in its unit, short.
-pub fn show(value: f64, unit: Unit) -> String {
+fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Chance | Unit::Part => percent(value),
         Unit::Months => format!("{value:.0} mo"),
