@@ -105,6 +105,14 @@ impl<'a> View<'a> {
     }
 }
 
+/// What a metric is called on the page, by itself.
+pub(super) fn title(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Runway => "Months until people could not be paid",
+        metric => metric.meaning().title,
+    }
+}
+
 /// 1 where more is better or neither, −1 where less is.
 pub(super) fn sign(metric: Metric) -> f64 {
     if metric.meaning().more_is_better == Some(false) { -1.0 } else { 1.0 }
