@@ -22,8 +22,8 @@ use crate::answers::Answers;
 use table::text;
 use view::View;
 
-pub use terminal::terminal;
 pub use paths::{ParquetError, write_csv, write_parquet};
+pub use terminal::terminal;
 
 /// What the page adds to the style of all of them.
 const OWN_STYLE: &str = include_str!("style.css");
