@@ -221,7 +221,8 @@ impl Table {
         self.rows.iter().map(move |row| row[at])
     }
 
-    fn course(&self, design: usize, point: usize) -> impl Iterator<Item = f64> + '_ {
+    /// A point of the course of a design's cash over the paths.
+    pub fn course(&self, design: usize, point: usize) -> impl Iterator<Item = f64> + '_ {
         let at = self.starts[design] + METRICS + STAKE * self.stakes[design] + point;
         self.rows.iter().map(move |row| row[at])
     }
@@ -235,7 +236,18 @@ struct Asked<'a> {
     workers: &'a Workers<'a>,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    fn new(study: &'a Study, prepared: &'a Prepared<'a>, workers: &'a Workers<'a>) -> Self {
+        Asked { study, prepared, copula: Copula::new(study).expect("a checked study"), workers }
+    }
+
+    /// All paths of the study.
+    fn table(&self) -> Result<Table, Interrupted> {
+        let paths = self.study.question.paths;
+        let chunk = |number: u32| self.rows(number * CHUNK, ((number + 1) * CHUNK).min(paths), &[]);
+        Ok(Table::new(self.study, self.workers.chunks(BASE, "futures", paths.div_ceil(CHUNK), chunk)?))
+    }
+
     /// Lives through paths `from` to `to` of the study, some factors held, under all designs: rows behind one another.
     fn rows(&self, from: u32, to: u32, held: &[(Factor, f64)]) -> Vec<f64> {
         let mut rows = Vec::new();
@@ -272,15 +284,18 @@ impl Asked<'_> {
     }
 }
 
+/// Lives through every path of a study under every design, and asks no more.
+pub fn futures(study: &Study, workers: &Workers<'_>) -> Result<Table, Interrupted> {
+    Asked::new(study, &Prepared::new(study), workers).table()
+}
+
 /// Answers a study. The table holds every path of every design.
 pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Answers, Table), Interrupted> {
     let prepared = Prepared::new(study);
-    let copula = Copula::new(study).expect("a checked study");
-    let asked = Asked { study, prepared: &prepared, copula, workers };
+    let asked = Asked::new(study, &prepared, workers);
     let paths = study.question.paths;
 
-    let chunk = |number: u32| asked.rows(number * CHUNK, ((number + 1) * CHUNK).min(paths), &[]);
-    let table = Table::new(study, workers.chunks(BASE, "futures", paths.div_ceil(CHUNK), chunk)?);
+    let table = asked.table()?;
     let stresses = stresses(&asked)?;
     let sweeps = sweep::sweeps(&asked, depth.sweep.min(paths))?;
     let maps = sweep::maps(&asked, depth.map.min(paths))?;

@@ -4,4 +4,5 @@ mod bad_studies;
 mod closed_forms;
 mod docs;
 mod runs;
+mod salib;
 mod study;
