@@ -31,6 +31,8 @@ const STRESS: u32 = 1;
 const SWEEP: u32 = 2;
 const MAP: u32 = 3;
 const SOBOL: u32 = 4;
+/// And those after it: one for each month at which outcomes were seen.
+const HINDCAST: u32 = 5;
 
 /// How much is asked beside the paths of the study.
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +207,13 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// All paths of the study, in chunks.
+    fn futures(&self, phase: u32, name: &str) -> Result<Vec<Vec<f64>>, Interrupted> {
+        let paths = self.study.question.paths;
+        let chunk = |number: u32| self.rows(number * CHUNK, ((number + 1) * CHUNK).min(paths), &[]);
+        self.workers.chunks(phase, name, paths.div_ceil(CHUNK), chunk)
+    }
+
     /// Lives through paths `from` to `to` of the study, some factors held, under all designs: rows behind one another.
     fn rows(&self, from: u32, to: u32, held: &[(Factor, f64)]) -> Vec<f64> {
         let mut rows = Vec::new();
@@ -248,8 +257,7 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
     let asked = Asked { study, prepared: &prepared, copula, workers };
     let paths = study.question.paths;
 
-    let chunk = |number: u32| asked.rows(number * CHUNK, ((number + 1) * CHUNK).min(paths), &[]);
-    let table = Table::new(study, workers.chunks(BASE, "futures", paths.div_ceil(CHUNK), chunk)?);
+    let table = Table::new(study, asked.futures(BASE, "futures")?);
     let stresses = stresses(&asked)?;
     let sweeps = sweep::sweeps(&asked, depth.sweep.min(paths))?;
     let maps = sweep::maps(&asked, depth.map.min(paths))?;
@@ -279,7 +287,7 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
         variance,
         stresses,
         maps,
-        hindcast: hindcast::score(study, &table),
+        hindcast: hindcast::score(&asked, &table)?,
         priors: Factor::ALL.into_iter().filter_map(shown).collect(),
         at_rest: Factor::ALL
             .iter()

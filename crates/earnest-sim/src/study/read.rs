@@ -52,7 +52,18 @@ const KINDS: [(&str, &[&str]); 6] = [
     ),
     (
         "offering",
-        &["plan", "demand", "elasticity", "exposure", "crypto", "worth", "follows", "replaces", "with_votes"],
+        &[
+            "plan",
+            "demand",
+            "elasticity",
+            "exposure",
+            "crypto",
+            "worth",
+            "follows",
+            "replaces",
+            "with_votes",
+            "at_close",
+        ],
     ),
 ];
 
@@ -266,8 +277,9 @@ fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
         table.or("follows", Bps::default(), units::percent),
         table.or("replaces", Bps::default(), units::percent),
         table.or("with_votes", false, units::flag),
+        table.or("at_close", false, units::flag),
     );
-    let (demand, elasticity, exposure, crypto, worth, follows, replaces, votes) = rest;
+    let (demand, elasticity, exposure, crypto, worth, follows, replaces, votes, at_close) = rest;
     match plan {
         Some(plan) => Kind::Offering(Box::new(OfferingTerms {
             plan: Arc::new(plan),
@@ -279,6 +291,7 @@ fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
             follows,
             replaces,
             votes,
+            at_close,
         })),
         // Said above; a grant of nothing stands in for it.
         None => Kind::Grant(Grant { amount: Line::default(), lead: Bps::default() }),
@@ -292,6 +305,7 @@ fn observed(table: &Table<'_, '_>, designs: &[&str]) -> Observed {
         name: table.required("name", units::text),
         design: table.required("design", |value| units::choice(value, &words)),
         metric: table.required_or("metric", Metric::Raised, metric),
+        month: table.optional("month", months),
         value: table.required("value", units::number),
         disputed: table.optional("disputed", units::number),
         source: table.required("source", units::text),

@@ -1,0 +1,3 @@
+//! Whole studies, from the file to the answers.
+
+mod hindcasts;
