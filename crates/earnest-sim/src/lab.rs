@@ -153,6 +153,14 @@ impl<'l> Life<'l> {
         }
         if self.closed_at.is_none() {
             self.run(month);
+        } else {
+            // What the mission would have cost goes on being needed.
+            let (people, hours) = (self.of.people[month as usize], self.of.hours[month as usize]);
+            let hour = float(self.of.study.mission.hour.units()) * self.future.compute[month as usize];
+            let people = scaled(people, self.future.of(Factor::PeopleCost));
+            let research = scaled(1, float(hours) * self.future.of(Factor::ResearchNeed) * hour);
+            self.shadow -= i128::from(people) + i128::from(research);
+            self.deepest = self.deepest.min(self.shadow);
         }
         self.note_course(month);
     }

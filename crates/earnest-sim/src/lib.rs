@@ -12,6 +12,7 @@ pub mod offering;
 pub mod outcome;
 pub mod ownership;
 pub mod prior;
+pub mod report;
 pub mod run;
 pub mod statistics;
 pub mod study;

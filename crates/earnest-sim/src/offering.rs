@@ -18,6 +18,9 @@ use crate::factor::Factor;
 use crate::study::{OfferingTerms, Study};
 use crate::world::{Future, NEVER};
 
+#[cfg(test)]
+mod tests;
+
 /// A twelfth of 365.25 days.
 pub const MONTH_SECS: u64 = 2_629_800;
 /// Most prices at which an auction's crowd bids.
@@ -115,6 +118,9 @@ pub struct Offering<'p> {
     pub held: u128,
     /// Value of the service they bought, at the market's price, base units of cash.
     pub served: u64,
+    /// Every bid, by round and, in an auction, by tick; windows in their order: for the full model.
+    #[cfg(test)]
+    bids: Vec<(usize, u16, Crowd)>,
 }
 
 impl Prepared {
@@ -220,6 +226,8 @@ impl<'p> Offering<'p> {
             enjoined: false,
             held: 0,
             served: 0,
+            #[cfg(test)]
+            bids: Vec::new(),
         }
     }
 
@@ -318,6 +326,8 @@ impl<'p> Offering<'p> {
                 if cash == 0 {
                     return (0, 0);
                 }
+                #[cfg(test)]
+                self.bids.push((index, 0, crowd.clone()));
                 let (sold, used) = clear_fixed(cash, weight, *supply, *price);
                 let bucket = closed(cash, weight, sold, used);
                 self.settle(index, round, &[(bucket, crowd)]);
@@ -333,6 +343,8 @@ impl<'p> Offering<'p> {
                     if weight == 0 {
                         continue;
                     }
+                    #[cfg(test)]
+                    self.bids.push((index, tick, here.clone()));
                     if let Some(found) = walk.step(prices, tick, cash, weight) {
                         cleared = Some((found, here));
                         break;
@@ -375,6 +387,8 @@ impl<'p> Offering<'p> {
                     x += most;
                     used_in_all += used;
                     sold_in_all += sold;
+                    #[cfg(test)]
+                    self.bids.push((index, 0, crowd.clone()));
                     buckets.push((closed(cash, weight, sold, used), crowd));
                 }
                 self.settle(index, round, &buckets);

@@ -395,8 +395,9 @@ impl<'r, 's> Table<'r, 's> {
             match (owners.is_empty(), kind) {
                 (false, None) => return None,
                 (false, Some(kind)) => {
+                    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
                     let message = format!(
-                        "this key belongs to a {noun} of kind {}, and this one is `{kind}`",
+                        "this key belongs to {article} {noun} of kind {}, and this one is `{kind}`",
                         owners.join(" or ")
                     );
                     return Some(Wrong::new(message, "remove this line, or change the kind"));

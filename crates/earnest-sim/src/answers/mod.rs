@@ -155,6 +155,31 @@ pub struct PriorShown {
     pub prior: crate::prior::Prior,
 }
 
+/// A number of a stake, in the order of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// Put in, in whole cash.
+    Paid,
+    /// Got out or held at the end, in whole cash.
+    Worth,
+    /// Part of the shares at the end.
+    Shares,
+}
+
+impl Share {
+    /// All of them.
+    pub const ALL: [Share; STAKE] = [Share::Paid, Share::Worth, Share::Shares];
+
+    /// In tables.
+    pub fn key(self) -> &'static str {
+        match self {
+            Share::Paid => "paid",
+            Share::Worth => "worth",
+            Share::Shares => "shares",
+        }
+    }
+}
+
 /// Rows of outcomes: by path, then by design.
 pub struct Table {
     rows: Vec<Vec<f64>>,
@@ -182,13 +207,19 @@ impl Table {
     }
 
     /// A metric of a design over the paths.
-    pub fn metric(&self, design: usize, metric: Metric) -> impl Iterator<Item = f64> + '_ {
+    pub fn metric(&self, design: usize, metric: Metric) -> impl Iterator<Item = f64> + use<'_> {
         let at = self.starts[design] + metric.index();
         self.rows.iter().map(move |row| row[at])
     }
 
-    fn stake(&self, design: usize, instrument: usize, field: usize) -> impl Iterator<Item = f64> + '_ {
-        let at = self.starts[design] + METRICS + STAKE * instrument + field;
+    /// What became of an instrument of a design, over the paths.
+    pub fn stake(
+        &self,
+        design: usize,
+        instrument: usize,
+        share: Share,
+    ) -> impl Iterator<Item = f64> + use<'_> {
+        let at = self.starts[design] + METRICS + STAKE * instrument + share as usize;
         self.rows.iter().map(move |row| row[at])
     }
 
@@ -310,13 +341,13 @@ fn metrics_of(table: &Table, design: usize) -> Vec<MetricAnswer> {
 fn design_answer(study: &Study, table: &Table, design: usize) -> DesignAnswer {
     let terms = &study.designs[design];
     let stake = |(index, instrument): (usize, &crate::study::Instrument)| {
-        let paid: Vec<f64> = table.stake(design, index, 0).collect();
-        let multiple = table.stake(design, index, 1).zip(&paid);
+        let paid: Vec<f64> = table.stake(design, index, Share::Paid).collect();
+        let multiple = table.stake(design, index, Share::Worth).zip(&paid);
         let multiple = multiple.map(|(worth, &paid)| if paid > 0.0 { worth / paid } else { f64::NAN });
         StakeAnswer {
             name: instrument.name.clone(),
             multiple: Summary::of(multiple),
-            shares: Summary::of(table.stake(design, index, 2)),
+            shares: Summary::of(table.stake(design, index, Share::Shares)),
             paid: Summary::of(paid.iter().copied()),
         }
     };

@@ -11,8 +11,8 @@ use crate::world::Copula;
 
 /// Designs, instruments of one, stresses, maps.
 const MANY: usize = 16;
-/// Paths times months times designs: some minutes on a small machine.
-const DESIGN_MONTHS_MAX: u64 = 2_000_000_000;
+/// Paths times designs: each is kept with some fifty numbers until the end.
+pub const ROWS_MAX: u64 = 2_000_000;
 
 pub(super) fn check(study: &Study, source: &Source<'_>) -> Vec<Fault> {
     let mut check = Check { study, source, faults: Vec::new() };
@@ -50,8 +50,9 @@ impl Check<'_, '_> {
             self.refuse("study.paths", "one future says nothing", "write at least 1_000");
         }
         let designs = self.study.designs.len() as u64;
-        if u64::from(question.paths) * u64::from(question.months) * designs > DESIGN_MONTHS_MAX {
-            let message = "paths × months × designs are more than 2,000,000,000";
+        if u64::from(question.paths) * designs > ROWS_MAX {
+            let message =
+                format!("{} paths of {designs} designs are more than {ROWS_MAX} in all", question.paths);
             self.refuse("study.paths", message, "write fewer; 10_000 paths are usual");
         }
         if self.study.mission.hour.units() == 0 {
@@ -248,7 +249,7 @@ impl Check<'_, '_> {
                 return;
             }
             for side in [correlation.one, correlation.other] {
-                if study.priors[side].is_none() {
+                if study.priors[side].is_none() && self.source.is_read("world") {
                     let key = Factor::ALL[side].meaning().key;
                     self.refuse(
                         &format!("{here}.of"),
@@ -297,7 +298,7 @@ impl Check<'_, '_> {
                 self.refuse(&format!("maps[{index}].y"), "a map has two factors", "name another");
             }
             for (key, factor) in [("x", x), ("y", y)] {
-                if study.priors[factor.index()].is_none() {
+                if study.priors[factor.index()].is_none() && self.source.is_read("world") {
                     let name = factor.meaning().key;
                     self.refuse(
                         &format!("maps[{index}].{key}"),

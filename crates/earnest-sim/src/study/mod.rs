@@ -14,6 +14,7 @@ use crate::factor::{FACTORS, Factor};
 use crate::outcome::Metric;
 use crate::prior::{Grade, Prior};
 
+pub use check::ROWS_MAX;
 pub use read::MONTHS_MAX;
 
 /// A whole study, read and valid by itself. Made by [`Study::read`].

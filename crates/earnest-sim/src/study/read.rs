@@ -217,12 +217,18 @@ fn instrument(table: &Table<'_, '_>, plans: Plans<'_>) -> Instrument {
             recoup: table.or("recoup", Bps::default(), units::percent),
         }),
         Some("offering") => return Instrument { name, kind: offering(table, plans) },
-        _ => Kind::Grant(Grant {
+        None => stand_in(),
+        Some(_) => Kind::Grant(Grant {
             amount: Line(table.pairs("amount", month, cash_a_month, CASH_EXAMPLE)),
             lead: table.or("lead", Bps::default(), units::percent),
         }),
     };
     Instrument { name, kind }
+}
+
+/// In place of an instrument that could not be read, which was said.
+fn stand_in() -> Kind {
+    Kind::Grant(Grant { amount: Line(vec![(0, 0)]), lead: Bps::default() })
 }
 
 fn closing(table: &Table<'_, '_>) -> Closing {
@@ -264,8 +270,11 @@ fn capped(table: &Table<'_, '_>) -> Capped {
 fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
     let plan = table.optional("plan", |value| {
         let path = units::text(value)?;
-        plans(Path::new(&path))
-            .map_err(|error| Wrong::new(format!("the plan {path}: {error}"), "earnest check PLAN says more"))
+        plans(Path::new(&path)).map_err(|error| {
+            // The first of its faults: the plan's own check tells them all.
+            let first = error.lines().next().unwrap_or_default();
+            Wrong::new(format!("the plan {path} cannot be read: {first}"), "`earnest check PLAN` says more")
+        })
     });
     table.needs("plan");
     let rest = (
@@ -293,8 +302,7 @@ fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
             votes,
             at_close,
         })),
-        // Said above; a grant of nothing stands in for it.
-        None => Kind::Grant(Grant { amount: Line::default(), lead: Bps::default() }),
+        None => stand_in(),
     }
 }
 

@@ -1,3 +1,8 @@
-//! Whole studies, from the file to the answers.
+//! The simulator from outside.
 
+mod bad_studies;
+mod closed_forms;
+mod docs;
 mod hindcasts;
+mod runs;
+mod study;

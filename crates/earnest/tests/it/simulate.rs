@@ -1,0 +1,66 @@
+//! `earnest simulate` as a user runs it.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{folder, root};
+
+fn simulate(at: &std::path::Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_earnest"));
+    command.current_dir(at).arg("simulate").arg(root().join("examples/studies/openai-2018.toml")).args(more);
+    command
+}
+
+#[test]
+fn a_study_is_answered_on_every_way_out() {
+    let at = folder("simulate");
+    let ways = ["--json", "--paths", "100", "--html", "r.html", "--csv", "r.csv", "--parquet", "r.parquet"];
+    let output = simulate(&at, &ways).output().expect("it runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let answers: Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    let designs = answers["designs"].as_array().expect("designs").len();
+    assert!(designs >= 5 && answers["paths"] == 100);
+    let page = std::fs::read_to_string(at.join("r.html")).expect("the report");
+    assert!(page.contains("capped profit") && !page.contains("NaN"));
+    let rows = std::fs::read_to_string(at.join("r.csv")).expect("the rows").lines().count();
+    assert_eq!(rows, 1 + 100 * designs);
+    assert!(std::fs::read(at.join("r.parquet")).expect("the rows").starts_with(b"PAR1"));
+    assert!(!at.join("r.html.part").exists());
+}
+
+#[test]
+fn a_run_that_is_interrupted_goes_on_and_comes_to_the_same() {
+    let at = folder("simulate-stopped");
+    let whole = simulate(&at, &["--json", "--paths", "2000"]).output().expect("it runs").stdout;
+    let run = ["--json", "--paths", "2000", "--keep", "work"];
+    let mut stopped = 0;
+    loop {
+        let child = simulate(&at, &run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        std::thread::sleep(Duration::from_millis(700));
+        // It may be over before the signal comes.
+        let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).output();
+        let output = child.wait_with_output().expect("it ends");
+        if output.status.success() {
+            assert_eq!(output.stdout, whole);
+            break;
+        }
+        assert!(String::from_utf8_lossy(&output.stderr).contains("the same command goes on from there"));
+        stopped += 1;
+        assert!(stopped < 200, "it never ends");
+    }
+    assert!(stopped > 0, "it was never stopped");
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_anything_is_reckoned() {
+    let at = folder("simulate-nowhere");
+    let output = simulate(&at, &["--html", "no/such/folder/r.html"]).output().expect("it runs");
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("cannot write no/such/folder/r.html"), "{errors}");
+    let output = simulate(&at, &["--paths", "1"]).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--paths is between 2 and"));
+}
