@@ -418,6 +418,7 @@ impl<'l> Life<'l> {
 
         let mut stakes = Vec::with_capacity(holdings.len());
         let (mut paid, mut worth, mut refunded, mut offered) = (0u64, 0u64, 0u64, 0u64);
+        let (mut drawn, mut penalty) = (0u64, 0u64);
         let mut votes_given = Bps::default();
         for (index, instrument) in self.design.instruments.iter().enumerate() {
             let position = &self.positions[index];
@@ -428,7 +429,9 @@ impl<'l> Life<'l> {
                     self.raised += offering.raised;
                     refunded += offering.refunded;
                     offered += offering.raised;
-                    let end = if stands { offering.outstanding(self.future) } else { 0 };
+                    drawn += offering.tap_paid;
+                    penalty += offering.penalty;
+                    let end = if stands { offering.outstanding(months - 1, self.future) } else { 0 };
                     Stake { paid: offering.raised, worth: offering.refunded + offering.served + end, shares }
                 }
                 (Kind::Grant(_), _) => Stake { paid: position.paid, worth: 0, shares },
@@ -487,6 +490,10 @@ impl<'l> Life<'l> {
         );
         put(Metric::Owed, self.owed);
         put(Metric::Live, f64::from(self.live_at.unwrap_or(months)));
+        put(Metric::Revenue, if stands { whole(year) } else { 0.0 });
+        put(Metric::Cash, self.course[COURSE - 1]);
+        put(Metric::Drawn, ratio(float(drawn), float(offered)));
+        put(Metric::Penalty, if offers { whole(penalty) } else { f64::NAN });
         Outcome { metrics, stakes, course: self.course }
     }
 

@@ -248,7 +248,9 @@ impl<'p> Offering<'p> {
         if self.stand == Stand::Ended {
             return;
         }
-        self.attest(month, now, live);
+        // An ordinary token sale hands over when the last round has been cleared; it is no sign of a service.
+        let closed = self.of.rounds.iter().all(|round| round.clears <= month) && self.waiting.is_empty();
+        self.attest(month, now, live || (self.of.terms.at_close && closed));
         if self.is_enjoined(future) {
             self.enjoined = true;
             self.end(future.of(Factor::Penalty));
@@ -553,12 +555,12 @@ impl<'p> Offering<'p> {
         }
     }
 
-    /// What backers hold at the end, at the market's price of the service, in base units of cash.
-    pub fn outstanding(&self, future: &Future) -> u64 {
+    /// What backers hold in a month, at the market's price of the service, in base units of cash.
+    pub fn outstanding(&self, month: u32, future: &Future) -> u64 {
         if self.stand == Stand::Ended {
             return 0;
         }
-        let last = future.service.last().copied().unwrap_or(1.0);
+        let last = future.service[month as usize];
         let follows = f64::from(self.of.terms.follows.get()) / 1e4;
         let list = if last < 1.0 { 1.0 - follows * (1.0 - last) } else { 1.0 };
         let each = float(self.of.terms.worth.units()) / 1e6 * last / list;

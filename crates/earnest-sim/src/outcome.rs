@@ -39,10 +39,18 @@ pub enum Metric {
     Owed,
     /// Month in which the service went live; the number of months where it never did.
     Live,
+    /// Sales of the service in the last twelve months.
+    Revenue,
+    /// Cash on hand and in the treasury at the end.
+    Cash,
+    /// Part of what backers of offerings paid that the lab drew.
+    Drawn,
+    /// Cash that a regulator took out of a treasury.
+    Penalty,
 }
 
 /// How many there are.
-pub const METRICS: usize = 18;
+pub const METRICS: usize = 22;
 
 /// A metric's key, unit and good direction.
 pub struct Meaning {
@@ -96,6 +104,10 @@ impl Metric {
             Enjoined,
             Owed,
             Live,
+            Revenue,
+            Cash,
+            Drawn,
+            Penalty,
         ]
     };
 
@@ -126,6 +138,10 @@ impl Metric {
             Enjoined => ("enjoined", "An offering was enjoined", Unit::Chance, None),
             Owed => ("owed", "Service waited for, at its most", Unit::Months, Some(false)),
             Live => ("live", "Month the service went live", Unit::Months, Some(false)),
+            Revenue => ("revenue", "Sales in the last twelve months", Unit::Cash, Some(true)),
+            Cash => ("cash", "Cash at the end", Unit::Cash, None),
+            Drawn => ("drawn", "Part of an offering that the lab drew", Unit::Part, None),
+            Penalty => ("penalty", "Penalty", Unit::Cash, Some(false)),
         };
         Meaning { key, title, unit, more_is_better }
     }

@@ -1,18 +1,23 @@
 //! What a study foretold, against what happened: coverage of its intervals and the score of its distributions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
-use super::Table;
+use super::{Asked, HINDCAST, Table};
+use crate::lab::Prepared;
+use crate::outcome::Unit;
 use crate::prior::Grade;
+use crate::run::Interrupted;
 use crate::statistics::{count, crps, quantile};
-use crate::study::Study;
+use crate::study::Observed;
 
-/// All outcomes of a study.
+/// All outcomes of a study. What happened or did not is scored and not counted: between 0 and 1 an interval covers both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Hindcast {
     /// One by one.
     pub scores: Vec<Score>,
-    /// How many lie within their 50% interval.
+    /// How many quantities lie within their 50% interval.
     pub within_50: usize,
     /// Within their 90% interval.
     pub within_90: usize,
@@ -29,6 +34,8 @@ pub struct Score {
     pub design: usize,
     /// Key.
     pub metric: &'static str,
+    /// After so many months.
+    pub month: u32,
     /// As it was.
     pub value: f64,
     /// As another account has it.
@@ -51,11 +58,18 @@ pub struct Score {
     pub grade: Grade,
 }
 
-pub(super) fn score(study: &Study, table: &Table) -> Option<Hindcast> {
-    if study.outcomes.is_empty() {
-        return None;
+/// `table`: the study's paths to its end. What was seen earlier is compared with the same paths as they stood then.
+pub(super) fn score(asked: &Asked<'_>, table: &Table) -> Result<Option<Hindcast>, Interrupted> {
+    let study = asked.study;
+    let end = study.question.months;
+    let months: BTreeSet<u32> = study.outcomes.iter().filter_map(|observed| observed.month).collect();
+    let mut tables = BTreeMap::new();
+    for (phase, &month) in (HINDCAST..).zip(months.iter().filter(|&&month| month < end)) {
+        tables.insert(month, until(asked, phase, month)?);
     }
-    let score = |observed: &crate::study::Observed| {
+    let score = |observed: &Observed| {
+        let month = observed.month.unwrap_or(end);
+        let table = tables.get(&month).unwrap_or(table);
         let values = table.metric(observed.design, observed.metric).filter(|value| !value.is_nan());
         let mut sorted: Vec<f64> = values.collect();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -67,6 +81,7 @@ pub(super) fn score(study: &Study, table: &Table) -> Option<Hindcast> {
             name: observed.name.clone(),
             design: observed.design,
             metric: observed.metric.meaning().key,
+            month,
             value,
             disputed: observed.disputed,
             foretold,
@@ -80,10 +95,25 @@ pub(super) fn score(study: &Study, table: &Table) -> Option<Hindcast> {
         }
     };
     let scores: Vec<Score> = study.outcomes.iter().map(score).collect();
-    Some(Hindcast {
-        within_50: scores.iter().filter(|score| score.within_50).count(),
-        within_90: scores.iter().filter(|score| score.within_90).count(),
-        cases: scores.len(),
-        scores,
-    })
+    if scores.is_empty() {
+        return Ok(None);
+    }
+    let counted = |which: fn(&Score) -> bool| {
+        let quantity = |observed: &Observed| observed.metric.meaning().unit != Unit::Chance;
+        scores.iter().zip(&study.outcomes).filter(|(score, seen)| quantity(seen) && which(score)).count()
+    };
+    let (within_50, within_90) = (counted(|score| score.within_50), counted(|score| score.within_90));
+    Ok(Some(Hindcast { within_50, within_90, cases: counted(|_| true), scores }))
+}
+
+/// The study's paths, ending after so many months.
+fn until(asked: &Asked<'_>, phase: u32, month: u32) -> Result<Table, Interrupted> {
+    let mut study = asked.study.clone();
+    study.question.months = month;
+    study.question.judged = study.question.judged.min(month);
+    let prepared = Prepared::new(&study);
+    // The futures are drawn to the study's end, or luck would fall otherwise.
+    let short = Asked::new(asked.study, &prepared, asked.workers);
+    let chunks = short.futures(phase, "what was seen earlier")?;
+    Ok(Table::new(&study, chunks))
 }

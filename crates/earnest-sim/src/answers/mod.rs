@@ -31,6 +31,8 @@ const STRESS: u32 = 1;
 const SWEEP: u32 = 2;
 const MAP: u32 = 3;
 const SOBOL: u32 = 4;
+/// And those after it: one for each month at which outcomes were seen.
+const HINDCAST: u32 = 5;
 
 /// How much is asked beside the paths of the study.
 #[derive(Clone, Copy, Debug)]
@@ -241,11 +243,11 @@ impl<'a> Asked<'a> {
         Asked { study, prepared, copula: Copula::new(study).expect("a checked study"), workers }
     }
 
-    /// All paths of the study.
-    fn table(&self) -> Result<Table, Interrupted> {
+    /// All paths of the study, in chunks.
+    fn futures(&self, phase: u32, name: &str) -> Result<Vec<Vec<f64>>, Interrupted> {
         let paths = self.study.question.paths;
         let chunk = |number: u32| self.rows(number * CHUNK, ((number + 1) * CHUNK).min(paths), &[]);
-        Ok(Table::new(self.study, self.workers.chunks(BASE, "futures", paths.div_ceil(CHUNK), chunk)?))
+        self.workers.chunks(phase, name, paths.div_ceil(CHUNK), chunk)
     }
 
     /// Lives through paths `from` to `to` of the study, some factors held, under all designs: rows behind one another.
@@ -286,7 +288,7 @@ impl<'a> Asked<'a> {
 
 /// Lives through every path of a study under every design, and asks no more.
 pub fn futures(study: &Study, workers: &Workers<'_>) -> Result<Table, Interrupted> {
-    Asked::new(study, &Prepared::new(study), workers).table()
+    Ok(Table::new(study, Asked::new(study, &Prepared::new(study), workers).futures(BASE, "futures")?))
 }
 
 /// Answers a study. The table holds every path of every design.
@@ -295,7 +297,7 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
     let asked = Asked::new(study, &prepared, workers);
     let paths = study.question.paths;
 
-    let table = asked.table()?;
+    let table = Table::new(study, asked.futures(BASE, "futures")?);
     let stresses = stresses(&asked)?;
     let sweeps = sweep::sweeps(&asked, depth.sweep.min(paths))?;
     let maps = sweep::maps(&asked, depth.map.min(paths))?;
@@ -325,7 +327,7 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
         variance,
         stresses,
         maps,
-        hindcast: hindcast::score(study, &table),
+        hindcast: hindcast::score(&asked, &table)?,
         priors: Factor::ALL.into_iter().filter_map(shown).collect(),
         at_rest: Factor::ALL
             .iter()

@@ -119,7 +119,9 @@ pub(super) fn joined(low: &str, high: &str) -> String {
     match (low.split_once(' '), high.split_once(' ')) {
         // One point, three points.
         (Some((number, one)), Some((_, other)))
-            if !bounded(low) && !bounded(high) && one.trim_end_matches('s') == other.trim_end_matches('s') =>
+            if !bounded(low)
+                && !bounded(high)
+                && one.trim_end_matches('s') == other.trim_end_matches('s') =>
         {
             format!("{number} to {high}")
         }

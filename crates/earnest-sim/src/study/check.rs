@@ -22,6 +22,7 @@ pub(super) fn check(study: &Study, source: &Source<'_>) -> Vec<Fault> {
     check.world();
     check.correlations();
     check.stresses();
+    check.outcomes();
     check.faults
 }
 
@@ -264,6 +265,16 @@ impl Check<'_, '_> {
                 "no futures have these correlations together",
                 "bring them nearer to 0",
             );
+        }
+    }
+
+    fn outcomes(&mut self) {
+        let months = self.study.question.months;
+        for (index, outcome) in self.study.outcomes.iter().enumerate() {
+            if let Some(month) = outcome.month.filter(|&month| month > months) {
+                let message = format!("the study ends after {months} months, this is after {month}");
+                self.refuse(&format!("outcomes[{index}].month"), message, format!("at most {months}"));
+            }
         }
     }
 

@@ -260,6 +260,8 @@ pub struct OfferingTerms {
     pub replaces: Bps,
     /// The deployment has the plan's votes.
     pub votes: bool,
+    /// Credits vest from the end of the raise, before there is a service to spend them on.
+    pub at_close: bool,
 }
 
 /// `[[stress]]`: factors held at a value.
@@ -280,6 +282,8 @@ pub struct Observed {
     pub design: usize,
     /// What is compared.
     pub metric: Metric,
+    /// After so many months; the study's where none are said.
+    pub month: Option<u32>,
     /// As it was.
     pub value: f64,
     /// As another account has it.

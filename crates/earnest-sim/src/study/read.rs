@@ -52,7 +52,18 @@ const KINDS: [(&str, &[&str]); 6] = [
     ),
     (
         "offering",
-        &["plan", "demand", "elasticity", "exposure", "crypto", "worth", "follows", "replaces", "with_votes"],
+        &[
+            "plan",
+            "demand",
+            "elasticity",
+            "exposure",
+            "crypto",
+            "worth",
+            "follows",
+            "replaces",
+            "with_votes",
+            "at_close",
+        ],
     ),
 ];
 
@@ -275,8 +286,9 @@ fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
         table.or("follows", Bps::default(), units::percent),
         table.or("replaces", Bps::default(), units::percent),
         table.or("with_votes", false, units::flag),
+        table.or("at_close", false, units::flag),
     );
-    let (demand, elasticity, exposure, crypto, worth, follows, replaces, votes) = rest;
+    let (demand, elasticity, exposure, crypto, worth, follows, replaces, votes, at_close) = rest;
     match plan {
         Some(plan) => Kind::Offering(Box::new(OfferingTerms {
             plan: Arc::new(plan),
@@ -288,6 +300,7 @@ fn offering(table: &Table<'_, '_>, plans: Plans<'_>) -> Kind {
             follows,
             replaces,
             votes,
+            at_close,
         })),
         None => stand_in(),
     }
@@ -300,6 +313,7 @@ fn observed(table: &Table<'_, '_>, designs: &[&str]) -> Observed {
         name: table.required("name", units::text),
         design: table.required("design", |value| units::choice(value, &words)),
         metric: table.required_or("metric", Metric::Raised, metric),
+        month: table.optional("month", months),
         value: table.required("value", units::number),
         disputed: table.optional("disputed", units::number),
         source: table.required("source", units::text),
