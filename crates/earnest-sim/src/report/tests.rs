@@ -468,6 +468,8 @@ fn a_number_that_is_none_is_never_shown() {
     let mut empty = made(&["a", "b"], Metric::Mission, nothing);
     empty.designs[0].course = vec![[f64::NAN; 5]; 25];
     empty.designs[1].course.clear();
+    let page = html(&empty);
+    assert!(!page.contains("<small>0% to 100%"), "no interval of what never arises");
     let pages = [html(&hostile().0), html(&empty), html(&made(&["a", "b"], Metric::Funded, endless))];
     for page in pages {
         assert_well_formed(&page);

@@ -161,7 +161,11 @@ pub(super) fn priors(view: &View<'_>) -> String {
     );
     let row = |shown: &crate::answers::PriorShown| {
         let prior = &shown.prior;
-        let at = |value: f64| figure(&of_factor(shown.factor, value), "");
+        let at = |value: f64| {
+            let said = of_factor(shown.factor, value);
+            let (number, unit) = said.split_once(' ').unwrap_or((&said, ""));
+            figure(number, unit)
+        };
         key(shown.factor, in_words(shown.factor))
             + &[prior.low, prior.mid, prior.high].map(at).concat()
             + &words(&format!("{:?}", prior.shape).to_lowercase(), &format!("grade {:?}", prior.grade))

@@ -136,7 +136,7 @@ pub(super) fn letter(design: usize) -> String {
 
 /// Monte Carlo interval of 95% around a mean. That of a probability is Wilson's, which is honest near 0 and 1.
 pub(super) fn interval(metric: Metric, summary: &Summary) -> (f64, f64) {
-    if metric.meaning().unit == Unit::Chance {
+    if metric.meaning().unit == Unit::Chance && !summary.mean.is_nan() {
         return wilson(summary.mean, count(summary.count));
     }
     (summary.mean - Z95 * summary.error, summary.mean + Z95 * summary.error)
