@@ -74,7 +74,8 @@ fn indices_of_ishigami_are_those_of_salib_and_of_the_closed_form() {
 #[test]
 fn indices_of_a_study_are_those_of_salib() {
     let Some(python) = python() else { return };
-    let text = std::fs::read_to_string(study::examples().join("openai-2018.toml")).expect("an example");
+    let text =
+        std::fs::read_to_string(study::examples().join("studies/openai-2018.toml")).expect("an example");
     let mut study = study::read(&text).expect("a valid study");
     study.question.decide_by = Metric::Mission;
     let workers = Workers { threads: 2, progress: &|_, _, _| {}, stop: &AtomicBool::new(false), kept: None };
