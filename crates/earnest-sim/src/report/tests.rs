@@ -336,6 +336,7 @@ fn few_outcomes_are_not_made_much_of() {
         name: "raised".to_owned(),
         design: 0,
         metric: "raised",
+        month: 12,
         value: 1.3e8,
         disputed: None,
         foretold: [1e7, 5e7, 1e8, 2e8, 9e8],
@@ -354,6 +355,7 @@ fn few_outcomes_are_not_made_much_of() {
         "cannot show that a study is right",
         "130 million",
         "62%",
+        "A a, to January 2019",
     ] {
         assert!(page.contains(words), "{words}");
     }

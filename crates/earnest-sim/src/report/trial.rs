@@ -6,6 +6,7 @@ use earnest_report::page::markup::{heading, paragraph};
 use super::figure::{between, of_factor, percent, value};
 use super::table::{figure, head, key, prose, table, words};
 use super::view::{View, in_words, interval, metric, sample, title};
+use super::words::calendar;
 use crate::answers::{Hindcast, Score, StressAnswer};
 use crate::outcome::{Metric, Unit};
 use crate::statistics::Summary;
@@ -67,7 +68,7 @@ pub(super) fn hindcast(view: &View<'_>) -> String {
     let mut html = heading(2, "hindcast", "Against what happened");
     html += &paragraph(&coverage(hindcast));
     html += &paragraph(
-        "The place is the part of the futures below what happened. The score is the continuous ranked probability score, in \
+        "The place is the part of the futures below what happened, those equal to it counted half. The score is the continuous ranked probability score, in \
          the unit of the outcome: less is better, and that of the median alone is beside it.",
     );
     let rows: Vec<String> = hindcast.scores.iter().map(|score| row(view, score)).collect();
@@ -138,7 +139,14 @@ fn row(view: &View<'_>, score: &Score) -> String {
         (false, false) => "neither",
     };
     head(&score.name)
-        + &words(title(by), &view.tag(score.design))
+        + &words(
+            title(by),
+            &format!(
+                "{}, to {}",
+                view.tag(score.design),
+                calendar(view.answers.start, score.month.max(1) - 1)
+            ),
+        )
         + &figure(&value(by, score.value), &disputed)
         + &figure(
             &between(by, score.foretold[1], score.foretold[3]),
