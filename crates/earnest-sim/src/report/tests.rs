@@ -298,6 +298,17 @@ fn thresholds_are_said_with_the_part_of_the_prior_beyond_them() {
             "“grants” comes first at no value held of any single factor",
         ],
     );
+    let mut often = answers.clone();
+    often.sweeps.push(sweep("revenue", 3, &[0, 0, 0, 0, 0, 0, 0, 0, 1]));
+    often.flips.push(flip("revenue", 0, 1, 5.0, 0.98));
+    assert_says(
+        &often,
+        &[
+            "“credits” comes first only:\n",
+            "\nwhere revenue is above 5× (4.5× to 6×), which is 2% of its prior\n",
+        ],
+    );
+    assert_well_formed(&html(&often));
     for sweep in &mut answers.sweeps {
         sweep.errors = vec![vec![1.0; 3]; 9];
     }
@@ -348,8 +359,11 @@ fn few_outcomes_are_not_made_much_of() {
         source: "accounts".to_owned(),
         grade: Grade::A,
     };
-    answers.hindcast = Some(Hindcast { scores: vec![score], within_50: 1, within_90: 1, cases: 1 });
+    let happened = Score { name: "enjoined".to_owned(), metric: "enjoined", value: 0.0, ..score.clone() };
+    let mut hindcast = Hindcast { scores: vec![score, happened], within_50: 1, within_90: 1, cases: 1 };
+    answers.hindcast = Some(hindcast.clone());
     let page = html(&answers);
+    assert!(page.contains("scored and not counted") && page.contains("<td>not counted</td>"));
     for words in [
         "Of 1 case, 1 fell within the 50% interval",
         "cannot show that a study is right",
@@ -359,6 +373,10 @@ fn few_outcomes_are_not_made_much_of() {
     ] {
         assert!(page.contains(words), "{words}");
     }
+    hindcast.scores.remove(0);
+    (hindcast.within_50, hindcast.within_90, hindcast.cases) = (0, 0, 0);
+    answers.hindcast = Some(hindcast);
+    assert!(html(&answers).contains("No outcome is a quantity that an interval could miss."));
 }
 
 /// The body as XML: well-formed, each id once, each reference to one that is there.

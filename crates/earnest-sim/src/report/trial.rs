@@ -92,6 +92,13 @@ pub(super) fn hindcast(view: &View<'_>) -> String {
 /// How many fell within their intervals, and how little so few cases say.
 fn coverage(hindcast: &Hindcast) -> String {
     let cases = hindcast.cases;
+    let uncounted = match hindcast.scores.len().saturating_sub(cases) {
+        0 => "",
+        _ => " What happened or did not is scored and not counted: an interval from 0 to 1 would cover both.",
+    };
+    if cases == 0 {
+        return format!("No outcome is a quantity that an interval could miss.{uncounted}");
+    }
     let (half, most) = (usual(cases, 0.5), usual(cases, 0.9));
     let few = if cases < 20 {
         " So few cases, which one history ties together, cannot show that a study is right."
@@ -100,7 +107,7 @@ fn coverage(hindcast: &Hindcast) -> String {
     };
     format!(
         "Of {}, {} fell within the 50% interval and {} within the 90% interval. A forecaster whose intervals are right would \
-         find between {} and {} within the one and between {} and {} within the other (in 95 of 100 such studies).{few}",
+         find between {} and {} within the one and between {} and {} within the other (in 95 of 100 such studies).{few}{uncounted}",
         counted(cases, "case"),
         hindcast.within_50,
         hindcast.within_90,
@@ -134,6 +141,7 @@ fn row(view: &View<'_>, score: &Score) -> String {
     let by = metric(score.metric);
     let disputed = score.disputed.map_or_else(String::new, |other| format!("disputed: {}", value(by, other)));
     let within = match (score.within_50, score.within_90) {
+        _ if by.meaning().unit == Unit::Chance => "not counted",
         (true, _) => "both",
         (false, true) => "nine of ten",
         (false, false) => "neither",

@@ -269,7 +269,14 @@ pub(super) fn thresholds(view: &View<'_>) -> Vec<String> {
         if cases.is_empty() {
             never.push(view.quoted(design));
         } else {
-            lines.push(format!("{} comes first only {}.", view.quoted(design), cases.join("; or ")));
+            let name = view.quoted(design);
+            lines.push(match &cases[..] {
+                [_] | [_, _] => format!("{name} comes first only {}.", cases.join("; or ")),
+                many => format!(
+                    "{name} comes first only:\n<ul>\n{}</ul>\n",
+                    many.iter().map(|case| format!("<li>{case}</li>\n")).collect::<String>()
+                ),
+            });
         }
     }
     if !never.is_empty() {
