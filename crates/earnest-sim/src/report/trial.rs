@@ -130,6 +130,7 @@ fn row(view: &View<'_>, score: &Score) -> String {
     let by = metric(score.metric);
     let disputed = score.disputed.map_or_else(String::new, |other| format!("disputed: {}", value(by, other)));
     let within = match (score.within_50, score.within_90) {
+        _ if by.meaning().unit == Unit::Chance => "not counted",
         (true, _) => "both",
         (false, true) => "nine of ten",
         (false, false) => "neither",

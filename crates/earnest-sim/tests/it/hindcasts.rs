@@ -1,57 +1,43 @@
 //! The studies that are shipped: each is read and run as it stands, with few paths.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::path::PathBuf;
 
-use earnest_core::plan::Plan;
-use earnest_sim::answers::{Answers, Depth, answer};
+use earnest_sim::answers::{Answers, Depth};
+use earnest_sim::factor::Factor;
 use earnest_sim::outcome::Metric;
-use earnest_sim::run::Workers;
-use earnest_sim::study::Study;
+use earnest_sim::prior::Prior;
+use earnest_sim::study::{Kind, Study};
+
+use crate::study::{examples, read};
 
 const DEPTH: Depth = Depth { sweep: 16, map: 8, sobol: 8 };
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/studies")
-}
-
-fn read(path: &Path) -> Study {
-    let plans = |plan: &Path| {
-        let text = std::fs::read_to_string(folder().join(plan)).map_err(|error| error.to_string())?;
-        let read = Plan::read(&plan.display().to_string(), &text);
-        read.map(|(plan, _)| plan).map_err(|faults| faults.to_string())
-    };
-    let text = std::fs::read_to_string(path).unwrap();
-    Study::read(&path.display().to_string(), &text, &plans).unwrap_or_else(|faults| panic!("{faults}"))
-}
-
 fn study(name: &str) -> Study {
-    read(&folder().join(name))
+    let text = std::fs::read_to_string(examples().join("studies").join(name)).unwrap();
+    read(&text).unwrap_or_else(|faults| panic!("{name}: {faults}"))
 }
 
 /// Files of the folder that are studies; the others are plans beside them.
-fn studies() -> Vec<(String, Study)> {
-    let files = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
-    let mut studies: Vec<PathBuf> = files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .filter(|path| std::fs::read_to_string(path).unwrap().contains("\n[study]\n"))
-        .collect();
+fn studies() -> Vec<String> {
+    let files = std::fs::read_dir(examples().join("studies")).unwrap().map(|file| file.unwrap().path());
+    let is_study = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains("\n[study]\n");
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut studies: Vec<String> = files.filter(is_study).map(name).collect();
     studies.sort();
-    studies.into_iter().map(|path| (path.display().to_string(), read(&path))).collect()
+    studies
 }
 
 fn run(study: &mut Study, paths: u32) -> Answers {
     study.question.paths = paths;
-    let stop = AtomicBool::new(false);
-    let workers = Workers { threads: 2, progress: &|_, _, _| {}, stop: &stop, kept: None };
-    answer(study, DEPTH, &workers).unwrap().0
+    crate::study::run(study, DEPTH, 2).0
 }
 
 #[test]
 fn every_study_is_answered_and_its_outcomes_are_scored() {
     let studies = studies();
-    assert!(studies.len() >= 2, "{}", studies.len());
-    for (name, mut study) in studies {
+    assert!(studies.len() >= 5, "{studies:?}");
+    for name in studies {
+        let mut study = study(&name);
         let answers = run(&mut study, 200);
         assert!(answers.designs.len() >= 5, "{name}");
         for (design, answered) in study.designs.iter().zip(&answers.designs) {
@@ -129,4 +115,29 @@ fn an_offering_tells_what_was_drawn() {
     // Without an offering the question does not arise.
     assert_eq!((of(2, Metric::Drawn).count, of(2, Metric::Penalty).count), (0, 0));
     assert_eq!(answers.designs[2].course[24], of(2, Metric::Cash).quantiles);
+}
+
+#[test]
+fn credits_handed_over_at_the_close_need_no_service() {
+    let mut study = study("singularitynet-2017.toml");
+    study.priors[Factor::NeverLive.index()] = Some(Prior::fixed(1.0));
+    study.question.months = 12;
+    study.question.judged = 12;
+    study.outcomes.clear();
+    let of = |study: &mut Study, metric: Metric| {
+        run(study, 200).designs[0].metrics[metric.index()].summary.clone()
+    };
+    // They are worth what the market says, from the first month on; what was paid for them is the lab's.
+    let handed_over = of(&mut study, Metric::Multiple);
+    assert!(handed_over.quantiles[4] > 2.0, "{handed_over:?}");
+
+    // Otherwise buyers who wait for a service that never comes hold what is left of their cash, and no more than ether made.
+    for instrument in study.designs.iter_mut().flat_map(|design| &mut design.instruments) {
+        if let Kind::Offering(terms) = &mut instrument.kind {
+            terms.at_close = false;
+            terms.crypto = earnest_core::money::Bps::default();
+        }
+    }
+    let waiting = of(&mut study, Metric::Multiple);
+    assert!(waiting.quantiles[4] <= 1.0, "{waiting:?}");
 }
