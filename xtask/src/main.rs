@@ -47,7 +47,7 @@ enum Task {
         /// What: clearing and allocating a million bids; indexing a million events; pages with ten thousand bids in the
         /// book, in a browser; bids sent to `earnest up` by many at once; what the gateway adds to a request, beside
         /// LiteLLM's and Portkey's; how late the pieces of streams are, and what idle streams hold; memory over half a
-        /// million requests.
+        /// million requests; months that the simulator lives through, beside radCAD's and cadCAD's.
         #[arg(default_value = "clearing")]
         part: Part,
         /// One JSON object on stdout.
@@ -63,6 +63,7 @@ enum Part {
     Index,
     Memory,
     Portal,
+    Simulate,
     Streams,
     Up,
 }
@@ -78,20 +79,26 @@ fn main() -> Result<()> {
             run(cargo(&test).env("EARNEST_STORIES", stories.to_string()))
         }
         Task::Bench { part: Part::Up, json } => bench_up(json),
-        Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", json),
+        Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", &[], json),
         Task::Bench { part: Part::Portal, .. } => bench_portal(),
         Task::Bench { part: Part::Gateway, json } => bench_gateway("latency", true, json),
         Task::Bench { part: Part::Streams, json } => bench_gateway("streams", true, json),
         Task::Bench { part: Part::Memory, json } => bench_gateway("memory", false, json),
-        Task::Bench { part: Part::Index, json } => example("earnest-chain", "index", json),
+        Task::Bench { part: Part::Index, json } => example("earnest-chain", "index", &[], json),
+        Task::Bench { part: Part::Simulate, json } => {
+            let python = python("e2e/peers/simulate")?;
+            let python = python.to_str().context("a path that is no text")?;
+            example("earnest-sim", "simulate_bench", &[python], json)
+        }
     }
 }
 
 /// Runs a measurement.
-fn example(package: &str, name: &str, json: bool) -> Result<()> {
-    let mut args = vec!["run", "--quiet", "--release", "-p", package, "--example", name];
+fn example(package: &str, name: &str, arguments: &[&str], json: bool) -> Result<()> {
+    let mut args = vec!["run", "--quiet", "--release", "-p", package, "--example", name, "--"];
+    args.extend(arguments);
     if json {
-        args.extend(["--", "--json"]);
+        args.push("--json");
     }
     run(&mut cargo(&args))
 }
@@ -128,14 +135,15 @@ fn node_modules(folder: &str) -> Result<PathBuf> {
 }
 
 /// A Python with the packages that a folder's requirements.txt names, in a virtual environment beside it. `e2e/python`:
-/// OpenAI's clients and llama.cpp's server; `e2e/peers`: what the gateway is measured beside.
+/// OpenAI's clients, llama.cpp's server and SALib; `e2e/peers`: what the gateway is measured beside; `e2e/peers/simulate`:
+/// what the simulator is.
 fn python(folder: &str) -> Result<PathBuf> {
     let folder = root().join(folder);
     let (wanted, bin) = (folder.join("requirements.txt"), folder.join(".venv/bin"));
     // Written when everything is there: an installation that was stopped begins anew.
     let installed = folder.join(".venv/requirements.txt");
     if std::fs::read(&installed).ok() != Some(std::fs::read(&wanted)?) {
-        let hint = "Python 3.10 or later with venv and pip is needed for OpenAI's clients, llama.cpp's server and LiteLLM";
+        let hint = "Python 3.10 or later, for radCAD up to 3.12, with venv and pip is needed for the clients and peers";
         let create = ["-m", "venv", "--clear"];
         run(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
         // uv takes 4 seconds for what takes pip a minute.

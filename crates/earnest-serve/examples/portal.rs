@@ -57,6 +57,7 @@ fn main() -> Result<()> {
         attester: true,
         faucet: Some(faucet),
         gateway: None,
+        reports: None,
     };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let attester = Router::new()

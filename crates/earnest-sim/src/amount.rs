@@ -16,7 +16,9 @@ pub fn scaled(amount: u64, factor: f64) -> u64 {
 
 /// `floor(amount × part)`
 pub fn part(amount: u64, part: Bps) -> u64 {
-    amount / 10_000 * u64::from(part.get()) + amount % 10_000 * u64::from(part.get()) / 10_000
+    let part = u64::from(part.get());
+    let in_two = || amount / 10_000 * part + amount % 10_000 * part / 10_000;
+    amount.checked_mul(part).map_or_else(in_two, |product| product / 10_000)
 }
 
 /// `floor(amount × part)` of credits.

@@ -48,7 +48,7 @@ impl Dice {
     /// Below `most`, which is not zero; the bias is under 2⁻³².
     pub fn below(&mut self, most: u32) -> u32 {
         let bits = self.0.next_u64() >> 32;
-        u32::try_from(bits * u64::from(most) >> 32).expect("less than most")
+        u32::try_from((bits * u64::from(most)) >> 32).expect("less than most")
     }
 }
 

@@ -1,6 +1,8 @@
 //! The lab under one design in one future, month by month: what comes in, whom it pays, what compute it buys. Amounts
 //! are whole base units and every one that comes in goes out or is there; prices and hours are the future's.
 
+use std::ops::Range;
+
 use earnest_core::money::Bps;
 
 use crate::amount::{float, part, scaled};
@@ -19,6 +21,14 @@ pub struct Prepared<'s> {
     people: Vec<u64>,
     revenue: Vec<u64>,
     capacity: Vec<u64>,
+    /// Planned until the service is live.
+    hours_until_live: u64,
+    /// That serving a unit of cash at the start's prices takes.
+    hours_per_cash: f64,
+    /// By month, the points of the course that it is the last to fall into.
+    course: Vec<Range<usize>>,
+    /// By design, instrument and month, where it is a grant.
+    grants: Vec<Vec<Vec<u64>>>,
     /// By design and instrument, where it is an offering.
     offerings: Vec<Vec<Option<offering::Prepared>>>,
 }
@@ -50,12 +60,25 @@ impl<'s> Prepared<'s> {
         let of_design = |design: &Design| {
             design.instruments.iter().map(|instrument| offering(&instrument.kind)).collect()
         };
+        let grant = |kind: &Kind| match kind {
+            Kind::Grant(grant) => grant.amount.months(months),
+            _ => Vec::new(),
+        };
+        let grants_of =
+            |design: &Design| design.instruments.iter().map(|instrument| grant(&instrument.kind)).collect();
+        let point = |month: u32| month as usize * (COURSE - 1) / (months as usize - 1).max(1);
+        let points = |month: u32| point(month)..if month == months - 1 { COURSE } else { point(month + 1) };
+        let serving = f64::from(study.service.serving.get()) / 1e4;
         Prepared {
             study,
+            hours_until_live: (0..study.service.live).map(|month| study.mission.hours.at(month)).sum(),
+            hours_per_cash: serving * 1e6 / float(study.mission.hour.units()),
+            course: (0..months).map(points).collect(),
             hours: study.mission.hours.months(months),
             people: study.mission.people.months(months),
             revenue: study.service.revenue.months(months),
             capacity: study.service.capacity.months(months),
+            grants: study.designs.iter().map(grants_of).collect(),
             offerings: study.designs.iter().map(of_design).collect(),
         }
     }
@@ -73,6 +96,7 @@ impl<'s> Prepared<'s> {
 struct Life<'l> {
     of: &'l Prepared<'l>,
     design: &'l Design,
+    grants: &'l [Vec<u64>],
     future: &'l Future,
     positions: Vec<Position>,
     offerings: Vec<Option<Offering<'l>>>,
@@ -102,10 +126,10 @@ struct Life<'l> {
 impl<'l> Life<'l> {
     fn new(of: &'l Prepared<'l>, design: usize, future: &'l Future) -> Self {
         let study = of.study;
-        let until_live = (0..study.service.live).map(|month| study.mission.hours.at(month)).sum::<u64>();
         Life {
             of,
             design: &study.designs[design],
+            grants: &of.grants[design],
             future,
             positions: vec![Position::default(); study.designs[design].instruments.len()],
             offerings: of.offerings[design].iter().map(|terms| terms.as_ref().map(Offering::new)).collect(),
@@ -120,7 +144,7 @@ impl<'l> Life<'l> {
             hours_planned: 0.0,
             hours_bought: 0.0,
             hours_judged: 0.0,
-            hours_until_live: float(until_live)
+            hours_until_live: float(of.hours_until_live)
                 * future.of(Factor::ResearchNeed)
                 * f64::from(study.service.needs.get())
                 / 1e4,
@@ -177,9 +201,9 @@ impl<'l> Life<'l> {
         for (index, instrument) in design.instruments.iter().enumerate() {
             match &instrument.kind {
                 Kind::Grant(grant) => {
-                    let given = scaled(grant.amount.at(month), self.future.of(Factor::Donations));
-                    let lead = part(given, grant.lead);
-                    let given = if month >= self.future.donor_leaves { given - lead } else { given };
+                    let given = scaled(self.grants[index][month as usize], self.future.of(Factor::Donations));
+                    let left = month >= self.future.donor_leaves;
+                    let given = if left { given - part(given, grant.lead) } else { given };
                     self.positions[index].paid += given;
                     self.raised += given;
                     self.takes(given);
@@ -254,9 +278,7 @@ impl<'l> Life<'l> {
         let (of, future) = (self.of, self.future);
         let (study, at) = (of.study, month as usize);
         let hour = float(study.mission.hour.units()) * future.compute[at];
-        // Hours that serving a unit of cash at the start's prices takes.
-        let serving = f64::from(study.service.serving.get()) / 1e4;
-        let hours_per_cash = serving * 1e6 / float(study.mission.hour.units());
+        let hours_per_cash = of.hours_per_cash;
 
         let (mut served_hours, mut replaced, mut earned) = (0.0, 0, 0);
         if let Some(live) = self.live_at {
@@ -274,7 +296,7 @@ impl<'l> Life<'l> {
             }
             let price = future.service[at];
             let volume = scaled(of.revenue[since], future.of(Factor::Revenue)).saturating_sub(replaced);
-            let volume = float(volume) * libm::pow(price, -future.of(Factor::Elasticity));
+            let volume = float(volume) * future.demand[at];
             let hours = (volume / 1e6 * hours_per_cash).min(capacity - served_hours);
             served_hours += hours;
             earned = if hours_per_cash > 0.0 {
@@ -360,16 +382,11 @@ impl<'l> Life<'l> {
         self.takes(estate);
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "at most COURSE points")]
     fn note_course(&mut self, month: u32) {
-        let months = self.of.study.question.months;
-        let points = COURSE as u32;
-        // The point is written in the last month that falls into it.
-        let point = if months <= 1 { 0 } else { month * (points - 1) / (months - 1) };
-        let treasury: u64 = self.offerings.iter().flatten().map(Offering::cash).sum();
-        let value = whole(self.cash + treasury);
-        for place in point as usize..COURSE {
-            self.course[place] = value;
+        let places = self.of.course[month as usize].clone();
+        if !places.is_empty() {
+            let treasury: u64 = self.offerings.iter().flatten().map(Offering::cash).sum();
+            self.course[places].fill(whole(self.cash + treasury));
         }
     }
 

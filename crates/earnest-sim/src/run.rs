@@ -40,9 +40,12 @@ pub enum Interrupted {
     Disk(#[from] std::io::Error),
 }
 
+/// Phase, chunk and numbers.
+type Record = (u32, u32, Vec<f64>);
+
 /// A file of finished chunks.
 pub struct Kept {
-    inner: Mutex<(File, Vec<(u32, u32, Vec<f64>)>)>,
+    inner: Mutex<(File, Vec<Record>)>,
 }
 
 impl Kept {
@@ -94,7 +97,7 @@ impl Kept {
 }
 
 /// The record at the beginning of these bytes and its length, if it is whole.
-fn record(bytes: &[u8]) -> Option<((u32, u32, Vec<f64>), usize)> {
+fn record(bytes: &[u8]) -> Option<(Record, usize)> {
     let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let (phase, chunk, count) = (word(0)?, word(4)?, word(8)? as usize);
     let end = HEAD.checked_add(count.checked_mul(8)?)?;

@@ -3,6 +3,7 @@
 
 use crate::dice::{Dice, Purpose};
 use crate::factor::{FACTORS, Factor};
+use crate::normal;
 use crate::study::Study;
 
 /// Never.
@@ -92,6 +93,8 @@ pub struct Future {
     pub compute: Vec<f64>,
     /// Market price of the service by month, 1 at the start.
     pub service: Vec<f64>,
+    /// What is bought at that price by month, 1 at the start; none before the service can be live.
+    pub demand: Vec<f64>,
     /// The crypto coin by month, 1 at the start.
     pub crypto: Vec<f64>,
     /// The first month in which the service can be live; [`NEVER`].
@@ -138,13 +141,20 @@ impl Future {
             [(&mut into.compute, compute), (&mut into.service, service), (&mut into.crypto, crypto)]
         {
             series.clear();
-            // Luck is drawn whether or not it is used, so that a factor at rest shifts no other number.
             let mut log = 0.0;
             for _ in 0..count {
                 series.push(libm::exp(log));
-                log += drift + spread * months.normal();
+                // Luck is drawn whether or not it is used, so that a factor at rest shifts no other number.
+                let luck = months.uniform();
+                log += if spread > 0.0 { drift + spread * normal::quantile(luck) } else { drift };
             }
         }
+        let elasticity = of(Factor::Elasticity);
+        let bought = |(month, price): (u32, &f64)| {
+            if month < into.live { 0.0 } else { libm::pow(*price, -elasticity) }
+        };
+        into.demand.clear();
+        into.demand.extend((0..).zip(&into.service).map(bought));
     }
 
     /// An empty one to draw into.
@@ -153,6 +163,7 @@ impl Future {
             values: [0.0; FACTORS],
             compute: Vec::new(),
             service: Vec::new(),
+            demand: Vec::new(),
             crypto: Vec::new(),
             live: NEVER,
             injunction: f64::INFINITY,

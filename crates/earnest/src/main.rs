@@ -17,6 +17,7 @@ mod provider;
 mod receipt;
 mod sending;
 mod session;
+mod simulate;
 mod spend;
 mod status;
 mod treasury;
@@ -42,6 +43,7 @@ struct Cli {
 enum Command {
     Init(check::Init),
     Check(check::Check),
+    Simulate(simulate::Simulate),
     Demo(demo::Demo),
     Deploy(deploy::Deploy),
     #[command(subcommand)]
@@ -70,6 +72,7 @@ fn main() -> std::process::ExitCode {
     let result = match Cli::parse().command {
         Command::Init(init) => init.run(),
         Command::Check(check) => check.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Demo(demo) => demo.run(),
         Command::Deploy(deploy) => deploy.run(),
         Command::Permit(permit) => permit.run(),

@@ -77,15 +77,15 @@ impl Simulate {
             write(path, |file| Ok(std::io::Write::write_all(file, report::html(&answers).as_bytes())?))?;
         }
         if let Some(path) = &self.csv {
-            write(path, |file| Ok(report::csv(&answers, &table, file)?))?;
+            write(path, |file| Ok(report::write_csv(&answers, &table, file)?))?;
         }
         if let Some(path) = &self.parquet {
-            write(path, |file| Ok(report::parquet(&answers, &table, file)?))?;
+            write(path, |file| Ok(report::write_parquet(&answers, &table, file)?))?;
         }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&answers)?);
         } else {
-            print!("{}", report::text(&answers));
+            print!("{}", report::terminal(&answers));
         }
         Ok(())
     }

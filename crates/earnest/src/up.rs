@@ -70,6 +70,9 @@ pub struct Up {
     /// Address of the gateway as browsers reach it, for the portal's pages; without it, that of the one in this process.
     #[arg(long, value_name = "URL", env = "EARNEST_GATEWAY", value_parser = GatewayAt::parse)]
     gateway: Option<GatewayAt>,
+    /// A folder with reports of `earnest simulate --html`, for the portal to show.
+    #[arg(long, value_name = "FOLDER")]
+    reports: Option<PathBuf>,
 }
 
 impl Up {
@@ -173,7 +176,18 @@ impl Up {
             (None, None) => bail!("the deployment names no chain"),
         };
         let (folder, gateway) = (folder.into(), self.gateway.clone());
-        Ok(Portal { plan, record, folder, index, chain, node: url, attester: false, faucet, gateway })
+        Ok(Portal {
+            plan,
+            record,
+            folder,
+            index,
+            chain,
+            node: url,
+            attester: false,
+            faucet,
+            gateway,
+            reports: self.reports.clone(),
+        })
     }
 
     /// Purchase permits for whoever the rules approve, with the attester's development key; none where the plan names

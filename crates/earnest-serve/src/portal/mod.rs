@@ -17,6 +17,7 @@ mod page;
 mod positions;
 mod prices;
 mod providers;
+mod reports;
 mod risks;
 mod round;
 mod signing;
@@ -72,6 +73,8 @@ pub struct Portal {
     pub faucet: Option<Faucet>,
     /// The gateway that sells the offering's service, where there is one that browsers can reach.
     pub gateway: Option<GatewayAt>,
+    /// A folder with finished reports of studies.
+    pub reports: Option<PathBuf>,
 }
 
 /// Where a gateway is, as pages call it: scheme, host and port, and nothing else.
@@ -131,6 +134,7 @@ struct Shared {
     listeners: Arc<Semaphore>,
     papers: Vec<documents::Paper>,
     gateway: Option<GatewayAt>,
+    reports: Option<PathBuf>,
     prices: prices::Shelf,
 }
 
@@ -204,7 +208,7 @@ impl IntoResponse for Problem {
 
 /// The portal's pages and answers. A thread that keeps the index fresh lives as long as they do.
 pub fn router(portal: Portal) -> Router {
-    let Portal { plan, record, folder, index, chain, node, attester, faucet, gateway } = portal;
+    let Portal { plan, record, folder, index, chain, node, attester, faucet, gateway, reports } = portal;
     let chain = Arc::new(chain);
     let first = Arc::new(View::of(&plan, &index, record.block));
     let shared = Arc::new(Shared {
@@ -221,6 +225,7 @@ pub fn router(portal: Portal) -> Router {
         waiting: Semaphore::new(MOST_WAITING),
         listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
         gateway,
+        reports,
         prices: prices::Shelf::default(),
     });
     keeper::keep(&shared, index, chain);
@@ -237,6 +242,8 @@ pub fn router(portal: Portal) -> Router {
         .route("/audit", get(|at: At, look: Query<Look>| async move { shown(at, look, |s, v, _| Some(audit::page(s, v))) }))
         .route("/plain-words", get(|at: At, look: Query<Look>| async move { shown(at, look, |s, _, _| Some(offering::plain_words(s))) }))
         .route("/risks", get(|at: At, look: Query<Look>| async move { shown(at, look, |s, v, _| Some(risks::page(s, v))) }))
+        .route("/reports", get(reports::list))
+        .route("/report/{name}", get(reports::get))
         .route("/document/{index}", get(documents::get))
         .route("/deployment.json", get(audit::deployment))
         .route("/plan.toml", get(audit::plan_file))

@@ -150,7 +150,8 @@ fn header(shared: &Shared, view: &View, path: &str) -> String {
         ("/audit", "Audit"),
         ("/risks", "What can go wrong"),
     ];
-    let menu: String = menu.iter().map(|(to, name)| entry(to, name)).collect();
+    let studies = shared.reports.as_ref().map(|_| ("/reports", "Studies"));
+    let menu: String = menu.iter().chain(&studies).map(|(to, name)| entry(to, name)).collect();
     let mut notices = String::new();
     if let Some(note) = &view.summary.note {
         notices += &format!("<p class=\"note\">{}</p>\n", escape(&sentence(note)));

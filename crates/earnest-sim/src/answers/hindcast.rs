@@ -11,7 +11,6 @@ use crate::prior::Grade;
 use crate::run::Interrupted;
 use crate::statistics::{count, crps, quantile};
 use crate::study::Observed;
-use crate::world::Copula;
 
 /// All outcomes of a study. What happened or did not is scored and not counted: between 0 and 1 an interval covers both.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -113,9 +112,8 @@ fn until(asked: &Asked<'_>, phase: u32, month: u32) -> Result<Table, Interrupted
     study.question.months = month;
     study.question.judged = study.question.judged.min(month);
     let prepared = Prepared::new(&study);
-    let copula = Copula::new(&study).expect("a checked study");
     // The futures are drawn to the study's end, or luck would fall otherwise.
-    let short = Asked { study: asked.study, prepared: &prepared, copula, workers: asked.workers };
+    let short = Asked::new(asked.study, &prepared, asked.workers);
     let chunks = short.futures(phase, "what was seen earlier")?;
     Ok(Table::new(&study, chunks))
 }

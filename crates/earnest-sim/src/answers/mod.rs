@@ -223,7 +223,8 @@ impl Table {
         self.rows.iter().map(move |row| row[at])
     }
 
-    fn course(&self, design: usize, point: usize) -> impl Iterator<Item = f64> + '_ {
+    /// A point of the course of a design's cash over the paths.
+    pub fn course(&self, design: usize, point: usize) -> impl Iterator<Item = f64> + '_ {
         let at = self.starts[design] + METRICS + STAKE * self.stakes[design] + point;
         self.rows.iter().map(move |row| row[at])
     }
@@ -237,7 +238,11 @@ struct Asked<'a> {
     workers: &'a Workers<'a>,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    fn new(study: &'a Study, prepared: &'a Prepared<'a>, workers: &'a Workers<'a>) -> Self {
+        Asked { study, prepared, copula: Copula::new(study).expect("a checked study"), workers }
+    }
+
     /// All paths of the study, in chunks.
     fn futures(&self, phase: u32, name: &str) -> Result<Vec<Vec<f64>>, Interrupted> {
         let paths = self.study.question.paths;
@@ -281,11 +286,15 @@ impl Asked<'_> {
     }
 }
 
+/// Lives through every path of a study under every design, and asks no more.
+pub fn futures(study: &Study, workers: &Workers<'_>) -> Result<Table, Interrupted> {
+    Ok(Table::new(study, Asked::new(study, &Prepared::new(study), workers).futures(BASE, "futures")?))
+}
+
 /// Answers a study. The table holds every path of every design.
 pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Answers, Table), Interrupted> {
     let prepared = Prepared::new(study);
-    let copula = Copula::new(study).expect("a checked study");
-    let asked = Asked { study, prepared: &prepared, copula, workers };
+    let asked = Asked::new(study, &prepared, workers);
     let paths = study.question.paths;
 
     let table = Table::new(study, asked.futures(BASE, "futures")?);

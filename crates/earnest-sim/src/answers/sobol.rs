@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::{Asked, SOBOL};
 use crate::dice::{Dice, Purpose};
-use crate::run::Interrupted;
+use crate::lab::Prepared;
+use crate::run::{Interrupted, Workers};
 use crate::statistics::{count, quantile};
+use crate::study::Study;
 use crate::world::{Copula, Future, quantiles, values};
 
 /// Base samples of a chunk.
@@ -97,6 +99,11 @@ pub fn with_intervals(samples: &Samples, seed: u64) -> (Vec<[f64; 6]>, f64) {
         [*first, first_low, first_high, *total, total_low, total_high]
     };
     (points.iter().zip(&drawn).map(with).collect(), variance)
+}
+
+/// The metric that decides at as many base points, by design; a column for each factor that varies, and luck the last.
+pub fn sample(study: &Study, bases: u32, workers: &Workers<'_>) -> Result<Vec<Samples>, Interrupted> {
+    samples(&Asked::new(study, &Prepared::new(study), workers), bases)
 }
 
 /// Splits the variance of the metric that decides, for every design.

@@ -34,7 +34,7 @@ impl Scale {
         let power = libm::pow(10.0, libm::floor(libm::log10(rough)));
         let step = [1.0, 2.0, 5.0].map(|times| times * power).into_iter().find(|step| *step >= rough);
         let step = step.unwrap_or(10.0 * power);
-        Scale { low: libm::floor(low / step) * step, high: libm::ceil(high / step) * step, step }
+        Scale { low, high: libm::ceil(high / step) * step, step }
     }
 
     /// From nothing to one.
@@ -48,8 +48,8 @@ impl Scale {
     }
 
     fn ticks(&self) -> impl Iterator<Item = f64> + '_ {
-        let count = libm::round((self.high - self.low) / self.step);
-        (0u32..).map(f64::from).take_while(move |i| *i <= count).map(|i| self.low + i * self.step)
+        let (first, last) = (libm::ceil(self.low / self.step), libm::round(self.high / self.step));
+        (0u32..).map(move |i| first + f64::from(i)).take_while(move |i| *i <= last).map(|i| i * self.step)
     }
 }
 
@@ -93,16 +93,11 @@ impl Rows<'_> {
         let height = ROW * crate::statistics::count(self.rows.len());
         let mut inner = String::new();
         let at = |value: f64| number(self.scale.part(value) * 100.0);
-        let ticks: Vec<f64> = self.scale.ticks().collect();
-        for (i, &tick) in ticks.iter().enumerate() {
+        for tick in self.scale.ticks() {
             let class = if tick == 0.0 { "axis" } else { "grid" };
             let x = at(tick);
             upright(&mut inner, class, &x, 0.0, height);
-            let anchor = match i {
-                0 => "start",
-                i if i + 1 == ticks.len() => "end",
-                _ => "middle",
-            };
+            let anchor = anchor(self.scale.part(tick));
             let (y, label) = (height + 16.0, text(&(self.label)(tick)));
             let _ = writeln!(
                 inner,
@@ -210,12 +205,8 @@ pub(super) fn fan(
             let _ = writeln!(labels, "<text class=\"tick\" x=\"0\" y=\"{y}\">{}</text>", text(&label(tick)));
         }
     }
-    for (i, (part, label)) in times.iter().enumerate() {
-        let anchor = match i {
-            0 => "start",
-            i if i + 1 == times.len() => "end",
-            _ => "middle",
-        };
+    for (part, label) in times {
+        let anchor = anchor(*part);
         let _ = writeln!(
             labels,
             "<text class=\"tick\" x=\"{}%\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
@@ -238,6 +229,15 @@ fn framed(id: &str, title: &str, description: &str, height: f64, inner: &str) ->
         text(title),
         text(description)
     )
+}
+
+/// How words stand to a place from 0 to 1, so that they stay within.
+fn anchor(part: f64) -> &'static str {
+    match part {
+        part if part < 0.08 => "start",
+        part if part > 0.92 => "end",
+        _ => "middle",
+    }
 }
 
 /// A name that leaves room for a figure.

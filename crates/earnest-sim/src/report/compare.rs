@@ -2,9 +2,9 @@
 
 use earnest_report::page::markup::{details, heading, paragraph};
 
-use super::figure::{difference, percent, value};
+use super::figure::{difference, joined, percent, value};
 use super::table::{figure, head, table};
-use super::view::{View, sign};
+use super::view::{View, sign, title};
 use crate::outcome::Metric;
 
 /// Metrics by which differences are shown.
@@ -36,7 +36,7 @@ pub(super) fn differences(view: &View<'_>) -> String {
         [view.metric].into_iter().chain(SHOWN.into_iter().filter(|metric| *metric != view.metric)).collect();
     let titles: Vec<String> = ["Design".to_owned()]
         .into_iter()
-        .chain(metrics.iter().map(|metric| format!("{}#", metric.meaning().title)))
+        .chain(metrics.iter().map(|metric| format!("{}#", title(*metric))))
         .chain(["Better than the first in#".to_owned(), "Equal in#".to_owned()])
         .collect();
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
@@ -54,7 +54,7 @@ pub(super) fn differences(view: &View<'_>) -> String {
 
 fn cell(view: &View<'_>, one: usize, other: usize, metric: Metric) -> String {
     let Some(pair) = view.difference(one, other, metric) else { return figure(super::figure::NONE, "") };
-    let range = format!("{} to {}", difference(metric, pair.low), difference(metric, pair.high));
+    let range = joined(&difference(metric, pair.low), &difference(metric, pair.high));
     let below = if pair.is_sure() { range } else { format!("{range}, {WITHIN}") };
     figure(&difference(metric, pair.mean), &below)
 }
@@ -71,7 +71,7 @@ fn every_two(view: &View<'_>) -> String {
         head(&view.tag(one)) + &view.designs().map(cell).collect::<String>()
     };
     let rows: Vec<String> = view.designs().map(row).collect();
-    table(&format!("Design at the left less design above: {}", view.metric.meaning().title), &titles, &rows)
+    table(&format!("Design at the left less design above: {}", title(view.metric)), &titles, &rows)
 }
 
 /// How much is lost by having chosen a design.
@@ -79,14 +79,14 @@ pub(super) fn regret(view: &View<'_>) -> String {
     let mut html = heading(2, "regret", "Regret");
     html += &paragraph(&format!(
         "In each future: by how much a design falls short of the best design for that very future, by “{}”.",
-        view.metric.meaning().title
+        title(view.metric)
     ));
     let row = |&design: &usize| {
         let regret = view.answers.regret.iter().find(|regret| regret.design == design)?;
         let say = |by: f64| super::figure::distance(view.metric, by);
         let error = crate::statistics::Z95 * regret.error;
         let interval = if regret.mean.is_finite() && error.is_finite() {
-            format!("{} to {}", say((regret.mean - error).max(0.0)), say(regret.mean + error))
+            joined(&say((regret.mean - error).max(0.0)), &say(regret.mean + error))
         } else {
             String::new()
         };

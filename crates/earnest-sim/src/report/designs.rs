@@ -6,8 +6,8 @@ use earnest_report::page::markup::{details, heading, paragraph};
 
 use super::chart::{Mark, Row, Rows, Scale, fan};
 use super::figure::{between, tick, value};
-use super::table::{figure, head, key, table, words};
-use super::view::{View, interval};
+use super::table::{figure, head, key, table, text, words};
+use super::view::{View, interval, title};
 use super::words::calendar;
 use crate::outcome::{Metric, Unit};
 
@@ -37,26 +37,26 @@ const SPREAD: [Metric; 8] = [
 /// The table and the chances.
 pub(super) fn side_by_side(view: &View<'_>) -> String {
     let mut html = heading(2, "designs", "Designs side by side");
-    for design in view.designs() {
-        if let Some(about) = &view.answers.designs[design].about {
-            html += &paragraph(&earnest_report::figure::plain(&format!("{}: {about}", view.tag(design))));
-        }
+    let about = |design: usize| {
+        let about = view.answers.designs[design].about.as_ref()?;
+        Some(format!("<li><b>{}</b>: {}</li>\n", text(&view.tag(design)), text(about)))
+    };
+    let abouts: String = view.designs().filter_map(about).collect();
+    if !abouts.is_empty() {
+        html += &format!("<ul class=\"plain\">\n{abouts}</ul>\n");
     }
-    let titles: Vec<String> = ["Design".to_owned()]
-        .into_iter()
-        .chain(MAIN.map(|metric| format!("{}#", metric.meaning().title)))
-        .collect();
+    html += &paragraph(
+        "By rank. Below a probability stands its Monte Carlo interval of 95%, below a mean the 5% and the 95% quantile.",
+    );
+    let titles: Vec<String> =
+        ["Design".to_owned()].into_iter().chain(MAIN.map(|metric| format!("{}#", title(metric)))).collect();
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let row = |&design: &usize| {
         let cells = MAIN.map(|metric| cell(view, design, metric));
         head(&view.tag(design)) + &cells.concat()
     };
     let rows: Vec<String> = view.order.iter().map(row).collect();
-    html += &table(
-        "By rank. Probabilities with their Monte Carlo interval of 95% below; else means, with the 5% and the 95% quantile below",
-        &titles,
-        &rows,
-    );
+    html += &table("The designs by what matters most", &titles, &rows);
     html += &details("All metrics of all designs", &all_metrics(view));
     html + &chances(view)
 }
@@ -91,11 +91,11 @@ fn all_metrics(view: &View<'_>) -> String {
             figure(&value(metric, summary.mean), &below)
         };
         let meaning = metric.meaning();
-        key(meaning.key, meaning.title) + &view.designs().map(cell).collect::<String>()
+        key(meaning.key, title(metric)) + &view.designs().map(cell).collect::<String>()
     };
     let rows: Vec<String> = Metric::ALL.map(row).into();
     table(
-        "Means, with the 5% and the 95% quantile below; the number of futures where a question does not arise in all",
+        "Means; the 5% and the 95% quantile below, and the number of futures where a question does not arise in all",
         &titles,
         &rows,
     )
@@ -105,7 +105,7 @@ fn all_metrics(view: &View<'_>) -> String {
 fn chances(view: &View<'_>) -> String {
     let mut html = String::from("<div class=\"pair\">\n");
     for metric in [Metric::Funded, Metric::Ruin] {
-        let title = format!("Probability: {}", metric.meaning().title.to_lowercase());
+        let titled = format!("Probability: {}", title(metric).to_lowercase());
         let row = |&design: &usize| {
             let summary = view.sample(design, metric);
             let (low, high) = interval(metric, summary);
@@ -121,7 +121,7 @@ fn chances(view: &View<'_>) -> String {
         let chart = Rows {
             id: format!("chance-{}", metric.meaning().key),
             description: described(view, metric),
-            title,
+            title: titled,
             scale: Scale::parts(),
             label: &|part| tick(metric, part),
             rows: view.order.iter().map(row).collect(),
@@ -134,7 +134,7 @@ fn chances(view: &View<'_>) -> String {
 
 /// A chart under its title.
 pub(super) fn framed(title: &str, svg: &str) -> String {
-    format!("<figure>\n<figcaption>{}</figcaption>\n{svg}</figure>\n", super::table::text(title))
+    format!("<figure>\n<figcaption>{}</figcaption>\n{svg}</figure>\n", text(title))
 }
 
 fn described(view: &View<'_>, metric: Metric) -> String {
@@ -175,11 +175,11 @@ pub(super) fn courses(view: &View<'_>) -> String {
     html + "</div>\n"
 }
 
-/// Labels of the time: the beginning, the end and three months between.
+/// Labels of the time: the beginning, the middle and the end.
 fn times(view: &View<'_>) -> Vec<(f64, String)> {
     let last = view.answers.months.max(1) - 1;
     let at = |quarter: u32| (f64::from(quarter) / 4.0, calendar(view.answers.start, last * quarter / 4));
-    [0, 2, 4].map(at).map(|(part, month)| (part, month)).into()
+    [0, 2, 4].map(at).into()
 }
 
 /// Quantile strips.
@@ -208,14 +208,14 @@ pub(super) fn spread(view: &View<'_>) -> String {
         let description = rows.iter().map(|row| format!("{}: median {}", row.name, row.figure));
         let chart = Rows {
             id: format!("spread-{}", meaning.key),
-            title: meaning.title.to_owned(),
+            title: title(metric).to_owned(),
             description: description.collect::<Vec<_>>().join("; "),
             scale: Scale::over(view.designs().flat_map(|design| view.sample(design, metric).quantiles)),
             label: &|value| tick(metric, value),
             rows,
             line: None,
         };
-        html += &framed(meaning.title, &chart.svg());
+        html += &framed(title(metric), &chart.svg());
     }
     html + "</div>\n"
 }
@@ -223,6 +223,10 @@ pub(super) fn spread(view: &View<'_>) -> String {
 /// Dilution and what each class of backers got.
 pub(super) fn instruments(view: &View<'_>) -> String {
     let mut html = heading(2, "instruments", "What each instrument brings and gets");
+    html += &paragraph(
+        "Medians, with the 5% and the 95% quantile below. The multiple is what backers got or hold at the end for each unit \
+         paid, in futures in which anything was paid.",
+    );
     let mut rows = Vec::new();
     for design in view.designs() {
         for stake in &view.answers.designs[design].stakes {
@@ -242,7 +246,7 @@ pub(super) fn instruments(view: &View<'_>) -> String {
         }
     }
     html += &table(
-        "Medians, with the 5% and the 95% quantile below. The multiple is what is got or held at the end for each unit paid, where anything was",
+        "Instruments",
         &["Design", "Instrument", "Paid in#", "Multiple#", "Part of the shares at the end#"],
         &rows,
     );

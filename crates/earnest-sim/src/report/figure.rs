@@ -37,7 +37,7 @@ fn short(value: f64) -> String {
 }
 
 fn signed(value: f64, text: String) -> String {
-    if value < 0.0 && text != "0" { format!("−{text}") } else { text }
+    if value < 0.0 && !["0", "0%"].contains(&text.as_str()) { format!("−{text}") } else { text }
 }
 
 /// A number that is not negative, without a name for its size.
@@ -74,9 +74,10 @@ pub(super) fn percent(part: f64) -> String {
     let size = part.abs() * 100.0;
     let text = match size {
         0.0 => "0%".to_owned(),
+        _ if size < 0.05 && part < 0.0 => "0%".to_owned(),
         _ if size < 0.05 => "under 0.1%".to_owned(),
         _ if (99.95..100.0).contains(&size) => "over 99.9%".to_owned(),
-        _ if (9.95..90.05).contains(&size) || size >= 100.0 => format!("{size:.0}%"),
+        _ if (9.95..98.95).contains(&size) || size >= 100.0 => format!("{size:.0}%"),
         _ => trimmed(&format!("{size:.1}")) + "%",
     };
     signed(part, text)
@@ -84,7 +85,7 @@ pub(super) fn percent(part: f64) -> String {
 
 fn months(value: f64) -> String {
     let text = plain(value);
-    if text == "1" { "1 month".to_owned() } else { format!("{text} months") }
+    if ["1", "−1"].contains(&text.as_str()) { format!("{text} month") } else { format!("{text} months") }
 }
 
 /// A value of a metric, with its unit.
@@ -106,7 +107,26 @@ pub(super) fn between(metric: Metric, low: f64, high: f64) -> String {
     if !(low.is_finite() && high.is_finite()) {
         return NONE.to_owned();
     }
-    format!("{} to {}", value(metric, low), value(metric, high))
+    joined(&value(metric, low), &value(metric, high))
+}
+
+/// `3.7 to 4.9 points`: the unit once where both have it, one number where both are the same.
+pub(super) fn joined(low: &str, high: &str) -> String {
+    if low == high {
+        return low.to_owned();
+    }
+    let bounded = |text: &str| text.starts_with("under") || text.starts_with("over");
+    match (low.split_once(' '), high.split_once(' ')) {
+        // One point, three points.
+        (Some((number, one)), Some((_, other)))
+            if !bounded(low)
+                && !bounded(high)
+                && one.trim_end_matches('s') == other.trim_end_matches('s') =>
+        {
+            format!("{number} to {high}")
+        }
+        _ => format!("{low} to {high}"),
+    }
 }
 
 /// A difference of two values, with its sign; of parts in percentage points.
@@ -184,12 +204,28 @@ mod tests {
 
     #[test]
     fn a_part_is_never_said_to_be_all_or_nothing_unless_it_is() {
-        let said =
-            [(0.0, "0%"), (0.0004, "under 0.1%"), (0.018, "1.8%"), (0.4215, "42%"), (0.9999, "over 99.9%")];
+        let said = [
+            (0.0, "0%"),
+            (0.0004, "under 0.1%"),
+            (0.018, "1.8%"),
+            (0.4215, "42%"),
+            (0.9194, "92%"),
+            (0.9999, "over 99.9%"),
+        ];
         for (part, text) in said {
             assert_eq!(percent(part), text);
         }
+        assert_eq!(percent(-0.0001), "0%");
         assert_eq!((percent(1.0), percent(-0.02)), ("100%".to_owned(), "−2%".to_owned()));
+    }
+
+    #[test]
+    fn a_unit_is_said_once() {
+        assert_eq!(between(Metric::Runway, 3.0, 14.0), "3 to 14 months");
+        assert_eq!(between(Metric::Raised, 9e8, 1.1e9), "900 million to 1.1 billion");
+        assert_eq!(between(Metric::Funded, 0.101, 0.102), "10%");
+        assert_eq!(joined("−1 point", "3 points"), "−1 to 3 points");
+        assert_eq!(joined("under 0.1%", "3%"), "under 0.1% to 3%");
     }
 
     #[test]

@@ -23,8 +23,14 @@ pub(super) fn words(main: &str, below: &str) -> String {
     format!("<td>{}{}</td>", text(main), small(below))
 }
 
+/// Long words.
+pub(super) fn prose(main: &str, below: &str) -> String {
+    format!("<td class=\"long\">{}{}</td>", text(main), small(below))
+}
+
 /// A figure, and a smaller one below.
 pub(super) fn figure(main: &str, below: &str) -> String {
+    let below = if below == main { "" } else { below };
     format!("<td class=\"number\">{}{}</td>", text(main), small(below))
 }
 

@@ -70,10 +70,19 @@ fn table(text: &mut String, answers: &Answers, metric: Metric) {
 }
 
 fn decision(text: &mut String, answers: &Answers) {
-    let _ = writeln!(text, "\nRegret by `{}`: what a design loses, on the mean, against the best in each future", answers.decide_by);
+    let _ = writeln!(
+        text,
+        "\nRegret by `{}`: what a design loses, on the mean, against the best in each future",
+        answers.decide_by
+    );
     for regret in &answers.regret {
         let name = clean(&answers.designs[regret.design].name);
-        let _ = writeln!(text, "  {name:<24} {:>9.3}  best, or as good, in {}", regret.mean, percent(regret.best));
+        let _ = writeln!(
+            text,
+            "  {name:<24} {:>9.3}  best, or as good, in {}",
+            regret.mean,
+            percent(regret.best)
+        );
     }
 }
 

@@ -1,12 +1,11 @@
 //! The designs under stress, and the study against what happened.
 
-use earnest_report::figure::{count as counted, plain};
+use earnest_report::figure::count as counted;
 use earnest_report::page::markup::{heading, paragraph};
 
 use super::figure::{between, of_factor, percent, value};
-use super::table::{figure, head, key, table, words};
-use super::view::{View, interval, metric, sample};
-use super::words::title;
+use super::table::{figure, head, key, prose, table, words};
+use super::view::{View, in_words, interval, metric, sample, title};
 use crate::answers::{Hindcast, Score, StressAnswer};
 use crate::outcome::{Metric, Unit};
 use crate::statistics::Summary;
@@ -59,7 +58,7 @@ fn of_metric(view: &View<'_>, metric: Metric) -> String {
         .chain(view.answers.stresses.iter().map(case))
         .collect();
     let how = if metric.meaning().unit == Unit::Chance { "probability" } else { "mean" };
-    table(&format!("{}: {how}", metric.meaning().title), &titles, &rows)
+    table(&format!("{}: {how}", title(metric)), &titles, &rows)
 }
 
 /// What was foretold against what happened.
@@ -67,9 +66,13 @@ pub(super) fn hindcast(view: &View<'_>) -> String {
     let Some(hindcast) = &view.answers.hindcast else { return String::new() };
     let mut html = heading(2, "hindcast", "Against what happened");
     html += &paragraph(&coverage(hindcast));
+    html += &paragraph(
+        "The place is the part of the futures below what happened. The score is the continuous ranked probability score, in \
+         the unit of the outcome: less is better, and that of the median alone is beside it.",
+    );
     let rows: Vec<String> = hindcast.scores.iter().map(|score| row(view, score)).collect();
     html + &table(
-        "Outcomes. The place is the part of the futures below what happened; the score is the continuous ranked probability score, less is better",
+        "Outcomes",
         &[
             "Outcome",
             "Compared with",
@@ -136,7 +139,7 @@ fn row(view: &View<'_>, score: &Score) -> String {
         (false, false) => "neither",
     };
     head(&score.name)
-        + &words(title(score.metric), &view.tag(score.design))
+        + &words(title(by), &view.tag(score.design))
         + &figure(&value(by, score.value), &disputed)
         + &figure(
             &between(by, score.foretold[1], score.foretold[3]),
@@ -146,7 +149,7 @@ fn row(view: &View<'_>, score: &Score) -> String {
         + &words(within, "")
         + &figure(&percent(score.place), "")
         + &figure(&value(by, score.crps), &format!("the median alone: {}", value(by, score.crps_of_median)))
-        + &words(&plain(&score.source), &format!("grade {:?}", score.grade))
+        + &prose(&score.source, &format!("grade {:?}", score.grade))
 }
 
 /// What was believed, and what stands still.
@@ -157,17 +160,20 @@ pub(super) fn priors(view: &View<'_>) -> String {
          uniform prior its ends). Grade A: audited accounts, court records, the contract itself; B: published by the party \
          concerned, or a reputable data set; C: comparable cases, press; D: judgement.",
     );
-    let row = |shown: &super::super::answers::PriorShown| {
+    let row = |shown: &crate::answers::PriorShown| {
         let prior = &shown.prior;
-        let at = |value: f64| figure(&of_factor(shown.factor, value), "");
+        let at = |value: f64| {
+            let said = of_factor(shown.factor, value);
+            let (number, unit) = said.split_once(' ').unwrap_or((&said, ""));
+            figure(number, unit)
+        };
         key(shown.factor, in_words(shown.factor))
             + &[prior.low, prior.mid, prior.high].map(at).concat()
-            + &words(&format!("{:?}", prior.shape).to_lowercase(), "")
-            + &words(&format!("{:?}", prior.grade), "")
-            + &words(&prior.source, "")
+            + &words(&format!("{:?}", prior.shape).to_lowercase(), &format!("grade {:?}", prior.grade))
+            + &prose(&prior.source, "")
     };
     let rows: Vec<String> = view.answers.priors.iter().map(row).collect();
-    html += &table("Priors", &["Factor", "Low#", "Mid#", "High#", "Shape", "Grade", "Source"], &rows);
+    html += &table("Priors", &["Factor", "Low#", "Mid#", "High#", "Shape", "Source"], &rows);
     if view.answers.at_rest.is_empty() {
         return html + &paragraph("No factor is at rest: each one has a prior.");
     }
@@ -186,8 +192,6 @@ pub(super) fn priors(view: &View<'_>) -> String {
     }
     html + "</ul>\n"
 }
-
-use super::view::in_words;
 
 #[cfg(test)]
 mod tests {

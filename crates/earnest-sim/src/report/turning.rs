@@ -4,9 +4,9 @@ use earnest_report::page::markup::{details, escape, heading, paragraph};
 
 use super::chart::{Mark, Row, Rows, Scale};
 use super::designs::framed;
-use super::figure::{distance, of_factor, percent, plain, tick, value};
+use super::figure::{distance, joined, of_factor, percent, plain, tick, value};
 use super::table::{boxed, figure, head, key, table, text, words};
-use super::view::{View, in_words, letter};
+use super::view::{View, in_words, letter, title};
 use crate::answers::{Index, Map, Sweep};
 
 /// Places of a sweep at which its factor is held at the 5% and at the 95% quantile of its prior.
@@ -28,7 +28,7 @@ pub(super) fn tornado(view: &View<'_>) -> String {
         "“{}” on average with one factor held at the 5% quantile of its prior (hollow) and at the 95% quantile (filled), \
          everything else varying as believed. The dashed line is the mean of all futures. The factors that move a design \
          most are drawn, the table has all.",
-        view.metric.meaning().title
+        title(view.metric)
     ));
     html += "<div class=\"pair\">\n";
     let scale = || {
@@ -39,9 +39,9 @@ pub(super) fn tornado(view: &View<'_>) -> String {
         let gap = |sweep: &Sweep| (sweep.means[HIGH][design] - sweep.means[LOW][design]).abs();
         let mut moving: Vec<&Sweep> = sweeps.iter().filter(|sweep| gap(sweep) > 0.0).collect();
         moving.sort_by(|a, b| gap(b).total_cmp(&gap(a)));
-        let title = format!("What moves {}", view.tag(design));
+        let heading = format!("What moves {}", view.tag(design));
         if moving.is_empty() {
-            html += &framed(&title, &paragraph("No factor by itself moves its mean."));
+            html += &framed(&heading, &paragraph("No factor by itself moves its mean."));
             continue;
         }
         let rows: Vec<Row> =
@@ -50,7 +50,7 @@ pub(super) fn tornado(view: &View<'_>) -> String {
         let chart = Rows {
             id: format!("tornado-{design}"),
             description: described.join("; "),
-            title,
+            title: heading,
             scale: scale(),
             label: &|value| tick(view.metric, value),
             rows,
@@ -94,7 +94,7 @@ fn tornado_table(view: &View<'_>) -> String {
             + &view.designs().map(cell).collect::<String>()
     };
     let rows: Vec<String> = view.answers.sweeps.iter().map(row).collect();
-    table(&format!("{}: mean with a factor low and high", view.metric.meaning().title), &titles, &rows)
+    table(&format!("{}: mean with a factor low and high", title(view.metric)), &titles, &rows)
 }
 
 /// Where the first place changes.
@@ -115,7 +115,7 @@ pub(super) fn thresholds(view: &View<'_>) -> String {
             + &words(&view.tag(flip.below), "")
             + &figure(
                 &of_factor(flip.factor, flip.at),
-                &format!("{} to {}", of_factor(flip.factor, flip.low), of_factor(flip.factor, flip.high)),
+                &joined(&of_factor(flip.factor, flip.low), &of_factor(flip.factor, flip.high)),
             )
             + &words(&view.tag(flip.above), "")
             + &figure(&percent(flip.probability), "")
@@ -135,17 +135,17 @@ pub(super) fn variance(view: &View<'_>) -> String {
         "Sobol’s indices of “{}”, with intervals of 95%. Dark bar: the part of the variance that a factor explains by \
          itself (first). Light bar: the part that would be left if all others were known (total). Where the interval is \
          wide, more base samples are needed before anything is read from it.",
-        view.metric.meaning().title
+        title(view.metric)
     ));
     html += "<div class=\"pair\">\n";
     for variance in &view.answers.variance {
         let design = variance.design;
-        let title = format!("Variance under {}", view.tag(design));
+        let heading = format!("Variance under {}", view.tag(design));
         let mut moving: Vec<&Index> = variance.indices.iter().filter(|index| index.total > 0.0).collect();
         moving.sort_by(|a, b| b.total.total_cmp(&a.total));
         if moving.is_empty() {
             html += &framed(
-                &title,
+                &heading,
                 &paragraph("The answer is the same in every future sampled: there is no variance to split."),
             );
             continue;
@@ -158,7 +158,7 @@ pub(super) fn variance(view: &View<'_>) -> String {
         let chart = Rows {
             id: format!("variance-{design}"),
             description: described.join("; "),
-            title,
+            title: heading,
             scale,
             label: &percent,
             rows,

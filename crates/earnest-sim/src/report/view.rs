@@ -105,6 +105,14 @@ impl<'a> View<'a> {
     }
 }
 
+/// What a metric is called on the page, by itself.
+pub(super) fn title(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Runway => "Months until people could not be paid",
+        metric => metric.meaning().title,
+    }
+}
+
 /// 1 where more is better or neither, −1 where less is.
 pub(super) fn sign(metric: Metric) -> f64 {
     if metric.meaning().more_is_better == Some(false) { -1.0 } else { 1.0 }
@@ -128,7 +136,7 @@ pub(super) fn letter(design: usize) -> String {
 
 /// Monte Carlo interval of 95% around a mean. That of a probability is Wilson's, which is honest near 0 and 1.
 pub(super) fn interval(metric: Metric, summary: &Summary) -> (f64, f64) {
-    if metric.meaning().unit == Unit::Chance {
+    if metric.meaning().unit == Unit::Chance && !summary.mean.is_nan() {
         return wilson(summary.mean, count(summary.count));
     }
     (summary.mean - Z95 * summary.error, summary.mean + Z95 * summary.error)

@@ -6,8 +6,8 @@ use earnest_core::plan::date::utc;
 use earnest_report::figure::count as counted;
 use earnest_report::page::markup::escape;
 
-use super::figure::{between, distance, of_factor, percent, value};
-use super::view::{View, interval, letter, metric, sample, sign};
+use super::figure::{between, distance, joined, of_factor, percent, value};
+use super::view::{View, interval, letter, sample, sign, title};
 use crate::answers::Sweep;
 use crate::outcome::Metric;
 use crate::statistics::Z95;
@@ -37,7 +37,7 @@ pub(super) fn asked(view: &View<'_>) -> Vec<String> {
     );
     let ranked = match view.metric {
         Metric::Funded => "how often the mission is funded".to_owned(),
-        metric => format!("“{}”, on average (<code>{}</code>)", metric.meaning().title, answers.decide_by),
+        metric => format!("“{}”, on average (<code>{}</code>)", title(metric), answers.decide_by),
     };
     vec![
         format!(
@@ -65,20 +65,20 @@ pub(super) fn answer(view: &View<'_>) -> Vec<String> {
     }
     said.push(range(view, Metric::Ruin, "People cannot be paid at some time"));
     if view.designs().any(|design| view.sample(design, Metric::Loss).count > 0) {
-        said.push(range(
-            view,
-            Metric::Loss,
-            "Of the futures with backers, they end with less than they paid",
-        ));
+        said.push(range(view, Metric::Loss, "Backers, where there are any, end with less than they paid"));
     }
     said.retain(|sentence| !sentence.is_empty());
     said
 }
 
+/// A mean with its interval.
 fn chance(view: &View<'_>, design: usize, metric: Metric) -> String {
-    let summary = view.sample(design, metric);
-    let (low, high) = interval(metric, summary);
-    format!("{} ({})", value(metric, summary.mean), between(metric, low, high))
+    format!("{} ({})", value(metric, view.mean(design, metric)), around(view, design, metric))
+}
+
+fn around(view: &View<'_>, design: usize, metric: Metric) -> String {
+    let (low, high) = interval(metric, view.sample(design, metric));
+    between(metric, low, high)
 }
 
 fn first(view: &View<'_>) -> Vec<String> {
@@ -86,15 +86,15 @@ fn first(view: &View<'_>) -> Vec<String> {
         return vec![funded(view)];
     }
     let best = view.best();
-    let title = view.metric.meaning().title;
+    let name = title(view.metric);
     if view.mean(best, view.metric).is_nan() {
         return vec![format!(
-            "“{title}” does not arise in any of the futures, so that no design comes first."
+            "“{name}” does not arise in any of the futures, so that no design comes first."
         )];
     }
     let most = if sign(view.metric) < 0.0 { "least" } else { "most" };
     vec![format!(
-        "By “{title}”, of which {} has the {most}, it comes first: {} on average.",
+        "{} comes first by “{name}”: it has the {most} on average, {}.",
         view.quoted(best),
         chance(view, best, view.metric)
     )]
@@ -105,15 +105,17 @@ fn funded(view: &View<'_>) -> String {
     let best = view.ranked(Metric::Funded)[0];
     if view.mean(best, Metric::Funded) == 0.0 {
         let (_, high) = interval(Metric::Funded, view.sample(best, Metric::Funded));
+        let most = percent(high);
+        let at_most = if most.starts_with("under") { "" } else { "at most " };
         return format!(
-            "No design funds the mission in any of the futures: under each of them its probability is below {}.",
-            percent(high)
+            "No design funds the mission in any of the futures: under each of them its probability is {at_most}{most}."
         );
     }
     format!(
-        "{} funds the mission most often: in {} of the futures.",
+        "{} funds the mission most often: in {} of the futures ({}).",
         view.quoted(best),
-        chance(view, best, Metric::Funded)
+        percent(view.mean(best, Metric::Funded)),
+        around(view, best, Metric::Funded)
     )
 }
 
@@ -152,7 +154,7 @@ fn second(view: &View<'_>) -> Vec<String> {
 fn ends(metric: Metric, one: f64, other: f64) -> String {
     let (low, high) = (one.min(other), one.max(other));
     let say = |by: f64| super::figure::difference(metric, by).trim_start_matches('+').to_owned();
-    format!("{} to {}", say(low), say(high))
+    joined(&say(low), &say(high))
 }
 
 /// From the design with the least to that with the most.
@@ -164,7 +166,7 @@ fn range(view: &View<'_>, metric: Metric, what: &str) -> String {
     let said = |design: usize| format!("{} under {}", percent(mean(design)), view.quoted(design));
     if mean(least) == mean(most) {
         return format!(
-            "{what} in {}{}.",
+            "{what} in {} of the futures{}.",
             percent(mean(least)),
             if order.len() > 1 { " under every design" } else { "" }
         );
@@ -175,7 +177,12 @@ fn range(view: &View<'_>, metric: Metric, what: &str) -> String {
     } else {
         format!(", in {}", said(best))
     };
-    format!("{what} in {}{also}, in {}.", said(least), said(most))
+    format!(
+        "{what} in {} of the futures under {}{also}, in {}.",
+        percent(mean(least)),
+        view.quoted(least),
+        said(most)
+    )
 }
 
 /// A stretch of one factor's range over which one design is first.
@@ -225,7 +232,7 @@ fn said(stretch: &Stretch<'_>) -> String {
         if low == high {
             return of_factor(key, at);
         }
-        format!("{} ({} to {})", of_factor(key, at), of_factor(key, low), of_factor(key, high))
+        format!("{} ({})", of_factor(key, at), joined(&of_factor(key, low), &of_factor(key, high)))
     };
     let below = |end: &Option<(f64, f64, f64, f64)>, other: f64| end.map_or(other, |(.., below)| below);
     let part = percent((below(&stretch.to, 1.0) - below(&stretch.from, 0.0)).max(0.0));
@@ -332,11 +339,6 @@ pub(super) fn calendar(start: Time, after: u32) -> String {
     let (year, month) = (parts.next().unwrap_or(1970), parts.next().unwrap_or(1));
     let months = year * 12 + month - 1 + after;
     format!("{} {}", MONTHS[(months % 12) as usize], months / 12)
-}
-
-/// A metric's title from its key.
-pub(super) fn title(key: &str) -> &'static str {
-    metric(key).meaning().title
 }
 
 #[cfg(test)]

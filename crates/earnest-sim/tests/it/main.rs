@@ -5,4 +5,5 @@ mod closed_forms;
 mod docs;
 mod hindcasts;
 mod runs;
+mod salib;
 mod study;

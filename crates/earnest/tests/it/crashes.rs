@@ -3,7 +3,7 @@
 //! that CHAN-1, CHAN-2 and PAY-1 hold: nobody paid for what did not arrive, and what was served and forgotten is within
 //! a lease for each crash.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -187,8 +187,9 @@ impl Stage {
             "{charged} of {ceiling}"
         );
 
-        let (served, hands) = (self.log.lock().expect("no panic"), self.hands.lock().expect("no panic"));
-        let mut seen = std::collections::HashSet::new();
+        let (log, hands) = (self.log.lock().expect("no panic"), self.hands.lock().expect("no panic"));
+        let served: HashSet<&String> = log.iter().collect();
+        let mut seen = HashSet::new();
         for charge in &charges {
             // CHAN-2: once, and only what was served and arrived.
             assert!(seen.insert(charge.id.clone()), "{} is charged twice", charge.id);

@@ -10,6 +10,7 @@ mod mistakes;
 mod openai;
 mod portal;
 mod provider;
+mod simulate;
 mod tour;
 mod up;
 
@@ -25,11 +26,13 @@ fn root() -> &'static Path {
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(folder.join("examples/plans")).expect("a folder for the test");
-    for plan in std::fs::read_dir(root().join("examples/plans")).expect("the examples") {
-        let plan = plan.expect("an example").path();
-        std::fs::copy(&plan, folder.join("examples/plans").join(plan.file_name().expect("a name")))
-            .expect("a copy");
+    for examples in ["examples/plans", "examples/studies"] {
+        std::fs::create_dir_all(folder.join(examples)).expect("a folder for the test");
+        for example in std::fs::read_dir(root().join(examples)).expect("the examples") {
+            let example = example.expect("an example").path();
+            std::fs::copy(&example, folder.join(examples).join(example.file_name().expect("a name")))
+                .expect("a copy");
+        }
     }
     folder
 }

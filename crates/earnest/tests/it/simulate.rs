@@ -38,7 +38,8 @@ fn a_run_that_is_interrupted_goes_on_and_comes_to_the_same() {
     let run = ["--json", "--paths", "2000", "--keep", "work"];
     let mut stopped = 0;
     loop {
-        let child = simulate(&at, &run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let child =
+            simulate(&at, &run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         std::thread::sleep(Duration::from_millis(700));
         // It may be over before the signal comes.
         let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).output();

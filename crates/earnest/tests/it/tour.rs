@@ -32,6 +32,7 @@ fn the_tour_in_readme_works_as_written() {
     assert!(output.status.success(), "{errors}");
     let said = String::from_utf8_lossy(&output.stdout);
     for expected in [
+        "Mission funded",
         "0.6 USDC a credit",
         "Vesting: half-year",
         "pot early",
