@@ -336,6 +336,7 @@ fn few_outcomes_are_not_made_much_of() {
         name: "raised".to_owned(),
         design: 0,
         metric: "raised",
+        month: 120,
         value: 1.3e8,
         disputed: None,
         foretold: [1e7, 5e7, 1e8, 2e8, 9e8],
