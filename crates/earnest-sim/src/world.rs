@@ -143,15 +143,18 @@ impl Future {
             series.clear();
             let mut log = 0.0;
             for _ in 0..count {
-                series.push(libm::exp(log));
+                // What is at rest stays at exactly 1, and most of a study's prices may be.
+                series.push(if log == 0.0 { 1.0 } else { libm::exp(log) });
                 // Luck is drawn whether or not it is used, so that a factor at rest shifts no other number.
                 let luck = months.uniform();
                 log += if spread > 0.0 { drift + spread * normal::quantile(luck) } else { drift };
             }
         }
         let elasticity = of(Factor::Elasticity);
-        let bought = |(month, price): (u32, &f64)| {
-            if month < into.live { 0.0 } else { libm::pow(*price, -elasticity) }
+        let bought = |(month, price): (u32, &f64)| match *price {
+            _ if month < into.live => 0.0,
+            1.0 => 1.0,
+            price => libm::pow(price, -elasticity),
         };
         into.demand.clear();
         into.demand.extend((0..).zip(&into.service).map(bought));

@@ -55,7 +55,8 @@ impl Simulate {
     /// Reads, runs, writes. Files are written whole or not at all.
     pub fn run(self) -> Result<()> {
         let (study, source) = self.read()?;
-        for path in [&self.html, &self.csv, &self.parquet].into_iter().flatten() {
+        let files = [&self.html, &self.csv, &self.parquet].into_iter().flatten();
+        for path in files.clone() {
             // Before anything is reckoned.
             File::create(part(path)).with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -71,7 +72,9 @@ impl Simulate {
         let workers = Workers { threads, progress: &tell, stop, kept: kept.transpose()? };
         let answered = answer(&study, Depth::default(), &workers);
         progress.0.lock().expect("no panic holds it").finish_and_clear();
-        let (answers, table) = answered?;
+        let (answers, table) = answered.inspect_err(|_| {
+            files.for_each(|path| drop(std::fs::remove_file(part(path))));
+        })?;
 
         if let Some(path) = &self.html {
             write(path, |file| Ok(std::io::Write::write_all(file, report::html(&answers).as_bytes())?))?;

@@ -65,7 +65,7 @@ fn table(text: &mut String, answers: &Answers, metric: Metric) {
             Unit::Chance => format!("{:>9}  ± {}", percent(mean), percent(1.96 * answer.summary.error)),
             unit => format!("{:>9}  {} to {}", show(mean, unit), show(low, unit), show(high, unit)),
         };
-        let _ = writeln!(text, "  {name:<24} {line}");
+        let _ = writeln!(text, "  {name:<26} {line}");
     }
 }
 
@@ -79,7 +79,7 @@ fn decision(text: &mut String, answers: &Answers) {
         let name = clean(&answers.designs[regret.design].name);
         let _ = writeln!(
             text,
-            "  {name:<24} {:>9.3}  best, or as good, in {}",
+            "  {name:<26} {:>9.3}  best, or as good, in {}",
             regret.mean,
             percent(regret.best)
         );
@@ -114,7 +114,7 @@ fn variance(text: &mut String, answers: &Answers) {
         indices.sort_by(|a, b| b.total.total_cmp(&a.total));
         let most: Vec<String> =
             indices.iter().take(3).map(|index| format!("{} {:.2}", index.factor, index.total)).collect();
-        let _ = writeln!(text, "  {:<24} {}", clean(&answers.designs[variance.design].name), most.join(", "));
+        let _ = writeln!(text, "  {:<26} {}", clean(&answers.designs[variance.design].name), most.join(", "));
     }
 }
 

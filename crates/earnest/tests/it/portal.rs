@@ -124,3 +124,23 @@ async fn a_portal_says_which_gateway_it_knows_or_that_it_knows_none() {
         assert!(policy.contains("connect-src 'self';"), "{policy}");
     }
 }
+
+#[tokio::test]
+async fn a_folder_of_reports_is_shown_and_nothing_beside_it() {
+    let reports = folder("portal-reports-folder");
+    for (name, text) in [("lab.html", "<p>finished</p>"), ("note.txt", "x"), ("a b.html", "x")] {
+        std::fs::write(reports.join(name), text).expect("a file");
+    }
+    let quickstart = root().join("examples/plans/quickstart.toml");
+    let up = Up::start("reports", &quickstart, &["--reports", reports.to_str().expect("text")]);
+    let (list, _) = page(&up, "/reports").await;
+    assert!(list.contains("href=\"/report/lab\""), "{list}");
+    assert_eq!(list.matches("href=\"/report/").count(), 1, "{list}");
+    let (report, policy) = page(&up, "/report/lab").await;
+    assert_eq!(report, "<p>finished</p>");
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
+    for path in ["/report/none", "/report/note", "/report/a%20b", "/report/..%2Freports%2Flab"] {
+        let answer = reqwest::get(format!("{}{path}", up.url)).await.expect("an answer");
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+}
