@@ -3,7 +3,11 @@
 
 use earnest_core::money::Bps;
 
-/// `floor(amount × factor)` in double precision, exact below 2⁵³ base units; at most 2⁶⁰, where nothing sensible lies.
+/// The most that a single amount comes to, a little over a trillion of cash. Studies with larger ones are refused; where a
+/// future's prices lead to one it is cut, and [`crate::outcome::Metric::Cut`] says so.
+pub const MOST: u64 = 1 << 60;
+
+/// `floor(amount × factor)` in double precision, exact below 2⁵³ base units; at most [`MOST`].
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -11,7 +15,7 @@ use earnest_core::money::Bps;
     reason = "cut to what fits; a factor below zero gives nothing"
 )]
 pub fn scaled(amount: u64, factor: f64) -> u64 {
-    (amount as f64 * factor).clamp(0.0, (1u64 << 60) as f64) as u64
+    (amount as f64 * factor).clamp(0.0, MOST as f64) as u64
 }
 
 /// `floor(amount × part)`
@@ -35,6 +39,12 @@ pub fn scaled_credits(amount: u128, part: f64) -> u128 {
 /// Base units of cash (or hours) as a number to reckon with.
 #[expect(clippy::cast_precision_loss, reason = "for what is not an amount any more")]
 pub fn float(units: u64) -> f64 {
+    units as f64
+}
+
+/// The same of sums.
+#[expect(clippy::cast_precision_loss, reason = "for what is not an amount any more")]
+pub fn float_sum(units: u128) -> f64 {
     units as f64
 }
 

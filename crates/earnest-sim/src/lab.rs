@@ -4,12 +4,13 @@
 use std::ops::Range;
 
 use earnest_core::money::Bps;
+use earnest_core::waterfall::Source;
 
-use crate::amount::{float, part, scaled};
+use crate::amount::{MOST, float, float_sum, part, scaled};
 use crate::factor::Factor;
 use crate::offering::{self, Offering};
 use crate::outcome::{COURSE, METRICS, Metric, Outcome, Stake, whole};
-use crate::ownership::{self, Holding};
+use crate::ownership::{self, Holding, Paid, Payouts};
 use crate::study::{Closing, Design, Kind, Study, When};
 use crate::world::Future;
 
@@ -31,6 +32,8 @@ pub struct Prepared<'s> {
     grants: Vec<Vec<Vec<u64>>>,
     /// By design and instrument, where it is an offering.
     offerings: Vec<Vec<Option<offering::Prepared>>>,
+    /// By design: what is paid while the lab runs.
+    payouts: Vec<Option<Payouts>>,
 }
 
 /// An instrument in one future.
@@ -38,8 +41,6 @@ pub struct Prepared<'s> {
 struct Position {
     /// Put in so far, compute included.
     paid: u64,
-    /// Paid back out of revenue.
-    recouped: u64,
     /// Shares of an equity round, or of a note that converted.
     shares: u64,
     /// A note that has not converted: what is owed is worked out from here.
@@ -80,6 +81,7 @@ impl<'s> Prepared<'s> {
             capacity: study.service.capacity.months(months),
             grants: study.designs.iter().map(grants_of).collect(),
             offerings: study.designs.iter().map(of_design).collect(),
+            payouts: study.designs.iter().map(|design| Payouts::new(design, study)).collect(),
         }
     }
 
@@ -100,6 +102,7 @@ struct Life<'l> {
     future: &'l Future,
     positions: Vec<Position>,
     offerings: Vec<Option<Offering<'l>>>,
+    payouts: Option<Paid<'l>>,
     /// In the lab's own hands, base units.
     cash: u64,
     /// Compute it was given and has not used, at its value.
@@ -119,8 +122,12 @@ struct Life<'l> {
     deepest: i128,
     /// Of the last twelve months.
     revenue: [u64; 12],
+    /// This year's sales, less people, serving, research and parts of revenue.
+    profit: i128,
     owed: f64,
     course: [f64; COURSE],
+    /// An amount was cut at [`MOST`].
+    cut: bool,
 }
 
 impl<'l> Life<'l> {
@@ -133,6 +140,7 @@ impl<'l> Life<'l> {
             future,
             positions: vec![Position::default(); study.designs[design].instruments.len()],
             offerings: of.offerings[design].iter().map(|terms| terms.as_ref().map(Offering::new)).collect(),
+            payouts: of.payouts[design].as_ref().map(Payouts::begin),
             cash: study.lab.cash.units(),
             in_kind: 0,
             shares: SHARES,
@@ -151,15 +159,30 @@ impl<'l> Life<'l> {
             shadow: i128::from(study.lab.cash.units()),
             deepest: 0,
             revenue: [0; 12],
+            profit: 0,
             owed: 0.0,
             course: [0.0; COURSE],
+            cut: false,
         }
     }
 
-    fn takes(&mut self, cash: u64) {
+    /// [`scaled`], and notes what is cut.
+    fn scaled(&mut self, amount: u64, factor: f64) -> u64 {
+        let scaled = scaled(amount, factor);
+        self.cut |= scaled >= MOST;
+        scaled
+    }
+
+    /// Cash comes in; returns how much.
+    fn takes(&mut self, cash: u64) -> u64 {
+        // Four trillions in all: what prices bring beyond is cut, too.
+        let room = 4 * MOST - self.came;
+        self.cut |= cash > room;
+        let cash = cash.min(room);
         self.cash += cash;
         self.came += cash;
         self.shadow += i128::from(cash);
+        cash
     }
 
     fn pays(&mut self, cash: u64) {
@@ -174,6 +197,7 @@ impl<'l> Life<'l> {
         }
         for offering in self.offerings.iter_mut().flatten() {
             offering.month(month, self.future, self.live_at.is_some());
+            self.cut |= offering.cash().max(offering.served) >= MOST;
         }
         if self.closed_at.is_none() {
             self.run(month);
@@ -209,7 +233,7 @@ impl<'l> Life<'l> {
                     self.takes(given);
                 }
                 Kind::Equity(equity) => {
-                    let Some(cash) = self.close(month, &equity.closing) else { continue };
+                    let Some(cash) = self.close(month, index, &equity.closing) else { continue };
                     let demand = self.future.of(Factor::EquityDemand);
                     let pre_money = scaled(equity.pre_money.units(), demand).max(1);
                     self.convert(pre_money, month);
@@ -219,18 +243,19 @@ impl<'l> Life<'l> {
                     self.takes(cash);
                 }
                 Kind::Convertible(note) => {
-                    let Some(cash) = self.close(month, &note.closing) else { continue };
+                    let Some(cash) = self.close(month, index, &note.closing) else { continue };
                     self.positions[index] =
                         Position { paid: cash, since: Some(month), ..Position::default() };
                     self.takes(cash);
                 }
                 Kind::Capped(capped) => {
-                    let Some(cash) = self.close(month, &capped.closing) else { continue };
+                    let Some(cash) = self.close(month, index, &capped.closing) else { continue };
                     self.positions[index].paid = cash;
                     self.takes(cash);
                 }
                 Kind::Strategic(strategic) => {
-                    let Some(cash) = self.close(month, &strategic.capped.closing) else { continue };
+                    let closing = &strategic.capped.closing;
+                    let Some(cash) = self.close(month, index, closing) else { continue };
                     let compute = part(cash, strategic.in_kind);
                     self.positions[index].paid = cash;
                     self.in_kind += compute;
@@ -243,7 +268,7 @@ impl<'l> Life<'l> {
     }
 
     /// What comes in where an investment closes this month.
-    fn close(&mut self, month: u32, closing: &Closing) -> Option<u64> {
+    fn close(&mut self, month: u32, index: usize, closing: &Closing) -> Option<u64> {
         let due = match closing.when {
             When::Month(at) => month == at,
             When::AfterLive(months) => self.live_at.is_some_and(|live| month == live + months),
@@ -257,6 +282,9 @@ impl<'l> Life<'l> {
             return None;
         }
         self.raised += cash;
+        if let Some(payouts) = &mut self.payouts {
+            payouts.contribute(month, index, cash);
+        }
         Some(cash)
     }
 
@@ -300,14 +328,15 @@ impl<'l> Life<'l> {
             let hours = (volume / 1e6 * hours_per_cash).min(capacity - served_hours);
             served_hours += hours;
             earned = if hours_per_cash > 0.0 {
-                scaled(1_000_000, hours / hours_per_cash * price)
+                self.scaled(1_000_000, hours / hours_per_cash * price)
             } else {
-                scaled(1, volume * price)
+                self.scaled(1, volume * price)
             };
         }
         self.revenue[at % 12] = earned;
-        self.takes(earned);
-        self.recoup(earned);
+        let taken = self.takes(earned);
+        let paid_out = self.pay_out(month, Source::Revenue, taken);
+        self.profit += i128::from(taken) - i128::from(paid_out);
 
         let need = future.of(Factor::ResearchNeed);
         let planned = float(of.hours[at]) * need;
@@ -317,9 +346,9 @@ impl<'l> Life<'l> {
         self.hours_planned += planned;
         let people = scaled(of.people[at], future.of(Factor::PeopleCost));
         let core = part(people, study.mission.core);
-        let serve = scaled(1, served_hours * hour);
-        let research = scaled(1, wanted * hour);
-        let reserve = people.saturating_mul(u64::from(study.mission.reserve));
+        let serve = self.scaled(1, served_hours * hour);
+        let research = self.scaled(1, wanted * hour);
+        let reserve = people.saturating_mul(u64::from(study.mission.reserve)).min(4 * MOST);
         self.shadow -= i128::from(people) + i128::from(serve) + i128::from(scaled(1, planned * hour));
         self.deepest = self.deepest.min(self.shadow);
 
@@ -346,11 +375,18 @@ impl<'l> Life<'l> {
         let spare = self.cash.saturating_sub(reserve);
         let bought = (research - left_of_given).min(spare);
         self.pays(bought);
+        self.profit -= i128::from(must) + i128::from(bought);
         if research > 0 {
             self.hours_bought += wanted * (float(bought + left_of_given) / float(research)).min(1.0);
         }
         if month < study.question.judged {
             self.hours_judged = self.hours_bought;
+        }
+        if at % 12 == 11 {
+            // What a year brought beyond what it cost, as far as it is there beyond the reserve.
+            let profit = u64::try_from(self.profit.max(0)).unwrap_or(u64::MAX);
+            self.pay_out(month, Source::Profit, profit.min(self.cash.saturating_sub(reserve)));
+            self.profit = 0;
         }
     }
 
@@ -364,29 +400,28 @@ impl<'l> Life<'l> {
         self.takes(drawn);
     }
 
-    /// Strategic investors get their part of revenue until they have been paid once.
-    fn recoup(&mut self, earned: u64) {
-        for index in 0..self.positions.len() {
-            let Kind::Strategic(strategic) = &self.design.instruments[index].kind else { continue };
-            let position = &mut self.positions[index];
-            let pay = part(earned, strategic.recoup).min(position.paid - position.recouped);
-            position.recouped += pay;
-            self.pays(pay);
-        }
+    /// Investors get their part of revenue or profit; returns what they got.
+    fn pay_out(&mut self, month: u32, source: Source, cash: u64) -> u64 {
+        let Some(payouts) = self.payouts.as_mut().filter(|_| cash > 0) else { return 0 };
+        let paid = payouts.distribute(month, source, cash);
+        self.pays(paid);
+        paid
     }
 
     /// People could not be paid.
     fn close_down(&mut self, month: u32) {
         self.closed_at = Some(month);
-        let estate: u64 = self.offerings.iter_mut().flatten().map(|offering| offering.abandon(month)).sum();
-        self.takes(estate);
+        for index in 0..self.offerings.len() {
+            let estate = self.offerings[index].as_mut().map_or(0, |offering| offering.abandon(month));
+            self.takes(estate);
+        }
     }
 
     fn note_course(&mut self, month: u32) {
         let places = self.of.course[month as usize].clone();
         if !places.is_empty() {
-            let treasury: u64 = self.offerings.iter().flatten().map(Offering::cash).sum();
-            self.course[places].fill(whole(self.cash + treasury));
+            let treasuries = self.offerings.iter().flatten().map(|offering| whole(offering.cash()));
+            self.course[places].fill(whole(self.cash) + treasuries.sum::<f64>());
         }
     }
 
@@ -395,30 +430,33 @@ impl<'l> Life<'l> {
         let months = study.question.months;
         let stands = self.closed_at.is_none();
         let year: u64 = self.revenue.iter().sum();
-        let firm = if stands { scaled(year, self.future.of(Factor::ExitMultiple)) } else { 0 };
+        let firm = if stands { self.scaled(year, self.future.of(Factor::ExitMultiple)) } else { 0 };
         assert!(self.came - self.went == self.cash, "cash came from nowhere, or went there");
 
         let holdings: Vec<Holding> = self
             .positions
             .iter()
             .zip(&self.design.instruments)
-            .map(|(position, instrument)| {
+            .enumerate()
+            .map(|(index, (position, instrument))| {
                 let owed = match (&instrument.kind, position.since) {
                     (Kind::Convertible(note), Some(since)) => {
                         owed(position.paid, note.interest, since, months)
                     }
                     _ => 0,
                 };
-                Holding { paid: position.paid, recouped: position.recouped, shares: position.shares, owed }
+                let received = self.payouts.as_ref().map_or(0, |payouts| payouts.received(index));
+                Holding { paid: position.paid, received, shares: position.shares, owed }
             })
             .collect();
         let value = self.cash.saturating_add(firm);
         let common = SHARES;
-        let shared = ownership::share_out(self.design, &holdings, common, value);
+        let shared = ownership::share_out(self.design, &holdings, common, value, months);
 
         let mut stakes = Vec::with_capacity(holdings.len());
-        let (mut paid, mut worth, mut refunded, mut offered) = (0u64, 0u64, 0u64, 0u64);
-        let (mut drawn, mut penalty) = (0u64, 0u64);
+        // Of sixteen offerings: sums of what is 64 bits each.
+        let (mut paid, mut worth, mut refunded, mut offered) = (0u128, 0u128, 0u128, 0u128);
+        let (mut drawn, mut penalty) = (0u128, 0u128);
         let mut votes_given = Bps::default();
         for (index, instrument) in self.design.instruments.iter().enumerate() {
             let position = &self.positions[index];
@@ -427,17 +465,18 @@ impl<'l> Life<'l> {
                 (Kind::Offering(_), Some(offering)) => {
                     assert!(offering.holds(), "an offering's cash came from nowhere, or went there");
                     self.raised += offering.raised;
-                    refunded += offering.refunded;
-                    offered += offering.raised;
-                    drawn += offering.tap_paid;
-                    penalty += offering.penalty;
+                    refunded += u128::from(offering.refunded);
+                    offered += u128::from(offering.raised);
+                    drawn += u128::from(offering.tap_paid);
+                    penalty += u128::from(offering.penalty);
                     let end = if stands { offering.outstanding(months - 1, self.future) } else { 0 };
-                    Stake { paid: offering.raised, worth: offering.refunded + offering.served + end, shares }
+                    let worth = offering.refunded.saturating_add(offering.served).saturating_add(end);
+                    Stake { paid: offering.raised, worth, shares }
                 }
                 (Kind::Grant(_), _) => Stake { paid: position.paid, worth: 0, shares },
                 _ => Stake {
                     paid: position.paid,
-                    worth: shared.instruments[index] + position.recouped,
+                    worth: shared.instruments[index] + holdings[index].received,
                     shares,
                 },
             };
@@ -448,8 +487,8 @@ impl<'l> Life<'l> {
                 votes_given = Bps::new((votes_given.get() + capped.votes.get()).min(10_000)).expect("a part");
             }
             if !matches!(instrument.kind, Kind::Grant(_)) {
-                paid += stake.paid;
-                worth += stake.worth;
+                paid += u128::from(stake.paid);
+                worth += u128::from(stake.worth);
             }
             stakes.push(stake);
         }
@@ -457,7 +496,7 @@ impl<'l> Life<'l> {
         let own = f64::from(study.lab.nonprofit.get()) / 1e4;
         let control = float(SHARES) / float(self.shares) * own * (1.0 - f64::from(votes_given.get()) / 1e4);
         let kept = scaled(shared.common, own);
-        let out = value.saturating_add(holdings.iter().map(|holding| holding.recouped).sum());
+        let out = value.saturating_add(holdings.iter().map(|holding| holding.received).sum());
         let planned_judged = self.judged_hours();
         let mission = if planned_judged > 0.0 { (self.hours_judged / planned_judged).min(1.0) } else { 1.0 };
         let ruined_by = |month: u32| self.closed_at.is_some_and(|at| at < month);
@@ -471,17 +510,17 @@ impl<'l> Life<'l> {
         put(Metric::Mission, mission);
         put(Metric::Ruin, flag(!stands));
         put(Metric::Runway, f64::from(self.closed_at.unwrap_or(months)));
-        put(Metric::PeakNeed, whole(u64::try_from(-self.deepest).unwrap_or(u64::MAX)));
+        put(Metric::PeakNeed, float_sum(self.deepest.unsigned_abs()) / 1e6);
         put(Metric::Raised, whole(self.raised));
         put(Metric::Hours, self.hours_bought);
         put(Metric::HoursPerCash, ratio(self.hours_bought, whole(self.raised)));
         put(Metric::Control, control);
         put(Metric::Kept, ratio(float(kept), float(out)));
         put(Metric::Value, whole(kept));
-        put(Metric::Multiple, ratio(float(worth), float(paid)));
+        put(Metric::Multiple, ratio(float_sum(worth), float_sum(paid)));
         put(Metric::Loss, if paid > 0 { flag(worth < paid) } else { f64::NAN });
         put(Metric::Refund, if offered > 0 { flag(refunded > 0) } else { f64::NAN });
-        put(Metric::Refunded, ratio(float(refunded), float(offered)));
+        put(Metric::Refunded, ratio(float_sum(refunded), float_sum(offered)));
         let mut offerings = self.offerings.iter().flatten().peekable();
         let offers = offerings.peek().is_some();
         put(
@@ -492,8 +531,9 @@ impl<'l> Life<'l> {
         put(Metric::Live, f64::from(self.live_at.unwrap_or(months)));
         put(Metric::Revenue, if stands { whole(year) } else { 0.0 });
         put(Metric::Cash, self.course[COURSE - 1]);
-        put(Metric::Drawn, ratio(float(drawn), float(offered)));
-        put(Metric::Penalty, if offers { whole(penalty) } else { f64::NAN });
+        put(Metric::Drawn, ratio(float_sum(drawn), float_sum(offered)));
+        put(Metric::Penalty, if offers { float_sum(penalty) / 1e6 } else { f64::NAN });
+        put(Metric::Cut, flag(self.cut));
         Outcome { metrics, stakes, course: self.course }
     }
 

@@ -8,9 +8,10 @@ use earnest_core::clearing::{Bucket, Prices, Walk, clear_fixed, clear_window};
 use earnest_core::curve::Ladder;
 use earnest_core::money::{Bps, Cash};
 use earnest_core::offering::{LIVE, OfferingSetup, Sale};
-use earnest_core::plan::Time;
+use earnest_core::plan::{Time, VotesPlan};
 use earnest_core::setup::{Parties, setup};
 use earnest_core::treasury::{self, Pot, TreasurySetup};
+use earnest_core::votes::{Ballot, CLASSES, Event, State, Subject};
 use earnest_core::wind_down::{Class, Redemption};
 
 use crate::amount::{float, scaled, scaled_credits, whole_credits};
@@ -35,8 +36,8 @@ pub struct Prepared {
     setup: OfferingSetup,
     treasury: TreasurySetup,
     rounds: Vec<PreparedRound>,
-    /// Part of the weight that must agree to a wind-down, were all to vote: the larger of quorum and majority.
-    agree: f64,
+    /// Rules of the backers' votes, where the deployment has them.
+    votes: Option<VotesPlan>,
     /// When each milestone is effective, counted from live (or, before live, as a part of the way there).
     milestones: Vec<Milestone>,
 }
@@ -91,6 +92,8 @@ pub struct Offering<'p> {
     pub cohorts: Vec<Cohort>,
     pots: Vec<Pot>,
     classes: Vec<Class>,
+    /// On the end of each class; none without votes.
+    ballots: Vec<Ballot>,
     sold: Vec<u128>,
     proceeds: Vec<u64>,
     circulating: u64,
@@ -107,7 +110,7 @@ pub struct Offering<'p> {
     /// What an ending left in the treasury, for nobody.
     pub stranded: u64,
     /// What the coins in which the treasury is held gained or lost.
-    pub result: i64,
+    pub result: i128,
     /// By subject; 0: not attested.
     effective: Vec<Time>,
     first_clearing: u32,
@@ -158,13 +161,11 @@ impl Prepared {
                 Milestone::After(late * 12 * MONTH_SECS)
             }
         });
-        let votes = plan.votes.as_ref().filter(|_| terms.votes);
         Prepared {
             start,
             rounds: rounds.collect(),
             milestones: milestones.collect(),
-            agree: votes
-                .map_or(f64::INFINITY, |votes| f64::from(votes.quorum.max(votes.majority).get()) / 1e4),
+            votes: plan.votes.clone().filter(|_| terms.votes),
             terms: terms.clone(),
             setup,
             treasury,
@@ -210,6 +211,7 @@ impl<'p> Offering<'p> {
             cohorts: Vec::with_capacity(8),
             pots: vec![Pot::default(); rounds],
             classes: vec![Class::default(); rounds],
+            ballots: vec![Ballot::default(); if of.votes.is_some() { rounds } else { 0 }],
             sold: vec![0; rounds],
             proceeds: vec![0; rounds],
             circulating: 0,
@@ -249,8 +251,7 @@ impl<'p> Offering<'p> {
             return;
         }
         // An ordinary token sale hands over when the last round has been cleared; it is no sign of a service.
-        let closed = self.of.rounds.iter().all(|round| round.clears <= month) && self.waiting.is_empty();
-        self.attest(month, now, live || (self.of.terms.at_close && closed));
+        self.attest(month, now, live || (self.of.terms.at_close && self.is_raised(month)));
         if self.is_enjoined(future) {
             self.enjoined = true;
             self.end(future.of(Factor::Penalty));
@@ -260,11 +261,70 @@ impl<'p> Offering<'p> {
             self.end(0.0);
             return;
         }
-        self.deliver(now);
-        // A run: the part that runs votes for the end, where there are votes. Else they spend what they hold: see `spend`.
-        if self.runs(month, future) && future.of(Factor::RunShare) >= self.of.agree {
-            self.end(0.0);
+        self.vote(month, now, future);
+        if self.stand != Stand::Ended && !self.suspended() {
+            self.deliver(now);
         }
+    }
+
+    /// In a run those who run ask for the end of every class and vote for it; the others vote against it. They try again
+    /// whenever they may. Without votes they spend what they hold: see `spend`.
+    fn vote(&mut self, month: u32, now: Time, future: &Future) {
+        let Some(terms) = &self.of.votes else { return };
+        if !self.is_raised(month) {
+            return;
+        }
+        let mut closed = false;
+        for class in 0..self.classes.len() {
+            let ballot = &mut self.ballots[class];
+            let counted = ballot.apply(terms, now, Event::Close);
+            if counted.is_ok() && matches!(ballot.state, State::Passed { .. }) {
+                ballot.apply(terms, now, Event::Enact).expect("a wind-down has no exit window");
+                self.close(class);
+                closed = true;
+            }
+        }
+        if closed && self.classes.iter().all(Class::is_over) {
+            self.redeem();
+            return;
+        }
+        if !self.runs(month, future) {
+            return;
+        }
+        let mut totals = [0; CLASSES];
+        for (total, class) in totals.iter_mut().zip(&self.classes) {
+            *total = class.weight();
+        }
+        for (class, ballot) in (0u8..).zip(&mut self.ballots) {
+            let total = totals[usize::from(class)];
+            let yes = scaled(total, future.of(Factor::RunShare)).min(total);
+            let subject = Subject::WindDown(class);
+            // Refused: too few ask, or it is too early to ask again, or the class is over.
+            let opened = ballot.apply(
+                terms,
+                now,
+                Event::Open { subject, totals: &totals[..self.classes.len()], asked: yes },
+            );
+            if opened.is_err() {
+                continue;
+            }
+            for (weight, yes) in [(yes, true), (total - yes, false)] {
+                if weight > 0 {
+                    let cast = ballot.apply(terms, now, Event::Cast { class, weight, yes, last: 0 });
+                    cast.expect("a vote that was opened with this weight");
+                }
+            }
+        }
+    }
+
+    /// The end of a class is being voted on: nothing is drawn or delivered until that is over.
+    fn suspended(&self) -> bool {
+        self.ballots.iter().any(Ballot::suspends)
+    }
+
+    /// Every round is cleared, and what they took is in the treasury.
+    fn is_raised(&self, month: u32) -> bool {
+        self.waiting.is_empty() && self.of.rounds.iter().all(|round| round.clears <= month)
     }
 
     fn runs(&self, month: u32, future: &Future) -> bool {
@@ -287,7 +347,7 @@ impl<'p> Offering<'p> {
         }
         for cash in self.pots.iter_mut().map(|pot| &mut pot.cash).chain([&mut self.circulating]) {
             let after = scaled(*cash, 1.0 + change);
-            self.result += i64::try_from(after).expect("60 bits") - i64::try_from(*cash).expect("60 bits");
+            self.result += i128::from(after) - i128::from(*cash);
             *cash = after;
         }
     }
@@ -456,6 +516,9 @@ impl<'p> Offering<'p> {
         self.stand = Stand::Live;
         for Cohort { round, schedule, position } in &mut self.cohorts {
             let (round, schedule) = (usize::from(*round), &self.of.setup.schedules[usize::from(*schedule)]);
+            if self.classes[round].closed.is_some() {
+                continue;
+            }
             let new = schedule.vested(position.credits, now - at) - position.delivered;
             let moved = self.classes[round].deliver(&mut self.pots[round], position, false, new);
             self.circulating += moved.expect("an open class delivers what has vested");
@@ -465,7 +528,7 @@ impl<'p> Offering<'p> {
 
     /// What the lab may draw now.
     pub fn available(&self, month: u32) -> u64 {
-        if self.stand == Stand::Ended {
+        if self.stand == Stand::Ended || self.suspended() {
             return 0;
         }
         let now = self.of.time(month);
@@ -501,29 +564,41 @@ impl<'p> Offering<'p> {
         let spent = scaled_credits(wanted, part);
         self.held -= spent;
         let volume = whole_credits(spent) * each;
-        self.served += scaled(1_000_000, volume * service);
+        self.served = self.served.saturating_add(scaled(1_000_000, volume * service));
         Spent { hours: hours * part, volume: scaled(1_000_000, volume), waiting: hours * (1.0 - part) }
     }
 
-    /// It ends and cash goes back: the pots to positions by what they paid for what was not delivered, then the
-    /// circulating pot to those who hold credits. A penalty comes first.
+    /// It ends and cash goes back: the pots to positions, then the circulating pot to those who hold credits. A penalty
+    /// comes first.
     fn end(&mut self, penalty: f64) {
         // Bids of rounds that wait for the soft cap return whole, whatever the penalty.
         self.refunded += self.waiting.drain(..).map(|index| self.proceeds[index]).sum::<u64>();
         let held = treasury::held(&self.pots, self.circulating);
         self.penalty = scaled(self.raised, penalty).min(held);
         treasury::draw(&mut self.pots, &mut self.circulating, self.penalty).expect("at most what is held");
-        for (class, pot) in self.classes.iter_mut().zip(&mut self.pots) {
-            self.circulating += class.close(pot).expect("an offering ends once");
+        for class in 0..self.classes.len() {
+            if self.classes[class].closed.is_none() {
+                self.close(class);
+            }
         }
+        self.redeem();
+    }
+
+    /// A class ends: its positions are paid by what they paid for what was not delivered.
+    fn close(&mut self, index: usize) {
+        let class = &mut self.classes[index];
+        self.circulating += class.close(&mut self.pots[index]).expect("a class ends once");
         for Cohort { round, position, .. } in &mut self.cohorts {
-            if position.claim() > 0 {
-                let class = &mut self.classes[usize::from(*round)];
+            if usize::from(*round) == index && position.claim() > 0 {
                 let (back, dust) = class.claim(position, false).expect("the class is closed");
                 self.refunded += back;
                 self.circulating += dust;
             }
         }
+    }
+
+    /// Every class is over: all who hold credits burn them for the circulating pot.
+    fn redeem(&mut self) {
         let redemption =
             Redemption::open(&mut self.classes, &mut self.pots, &mut self.circulating, self.held);
         let mut redemption = redemption.expect("every class is closed");
@@ -540,7 +615,7 @@ impl<'p> Offering<'p> {
     pub fn abandon(&mut self, month: u32) -> u64 {
         match self.stand {
             Stand::Ended => 0,
-            Stand::Live if self.of.agree > 1.0 => {
+            Stand::Live if self.of.votes.is_none() => {
                 let cash = self.draw(month, u64::MAX);
                 self.stranded += treasury::held(&self.pots, self.circulating);
                 self.pots.iter_mut().for_each(|pot| pot.cash = 0);
@@ -573,7 +648,7 @@ impl<'p> Offering<'p> {
 
     /// Everything that came in went out or is there.
     pub fn holds(&self) -> bool {
-        let came = i128::from(self.raised) + i128::from(self.result);
+        let came = i128::from(self.raised) + self.result;
         let went = u128::from(self.tap_paid)
             + u128::from(self.refunded)
             + u128::from(self.penalty)

@@ -47,10 +47,12 @@ pub enum Metric {
     Drawn,
     /// Cash that a regulator took out of a treasury.
     Penalty,
+    /// 1 where prices led to an amount of more than a trillion, which was cut there.
+    Cut,
 }
 
 /// How many there are.
-pub const METRICS: usize = 22;
+pub const METRICS: usize = 23;
 
 /// A metric's key, unit and good direction.
 pub struct Meaning {
@@ -108,6 +110,7 @@ impl Metric {
             Cash,
             Drawn,
             Penalty,
+            Cut,
         ]
     };
 
@@ -142,6 +145,7 @@ impl Metric {
             Cash => ("cash", "Cash at the end", Unit::Cash, None),
             Drawn => ("drawn", "Part of an offering that the lab drew", Unit::Part, None),
             Penalty => ("penalty", "Penalty", Unit::Cash, Some(false)),
+            Cut => ("cut", "An amount was cut at a trillion", Unit::Chance, None),
         };
         Meaning { key, title, unit, more_is_better }
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// First bytes of a file of finished work; changes with the model, so that numbers of two models never mix.
-const MARK: &[u8; 16] = b"earnest-sim 0002";
+const MARK: &[u8; 16] = b"earnest-sim 0003";
 /// Of a record's beginning: phase, chunk and count, 4 bytes each.
 const HEAD: usize = 12;
 /// Of its checksum.

@@ -9,7 +9,9 @@ use crate::study::Study;
 /// Never.
 pub const NEVER: u32 = u32::MAX;
 /// Normal quantiles beyond this are cut: one in three million.
-const Z_MOST: f64 = 5.0;
+pub const Z_MOST: f64 = 5.0;
+/// Prices are cut where they have risen or fallen a billionfold.
+const LOG_MOST: f64 = 20.723_265_836_946_41;
 
 /// How the normal quantiles of factors become values: Gaussian copula over the priors.
 pub struct Copula {
@@ -148,6 +150,7 @@ impl Future {
                 // Luck is drawn whether or not it is used, so that a factor at rest shifts no other number.
                 let luck = months.uniform();
                 log += if spread > 0.0 { drift + spread * normal::quantile(luck) } else { drift };
+                log = log.clamp(-LOG_MOST, LOG_MOST);
             }
         }
         let elasticity = of(Factor::Elasticity);

@@ -223,3 +223,46 @@ fn a_missed_soft_cap_leaves_nothing_raised() {
     assert_eq!((offering.raised, offering.cash(), offering.stand), (0, 0, Stand::Ended));
     assert!(offering.holds());
 }
+
+/// Lives through a plan with votes (threshold 5%, quorum 30%, majority two thirds, cooldown 90 days) and a run in month 3
+/// after the first clearing.
+fn in_a_run(share: f64) -> (Vec<bool>, u64) {
+    let billions = ["3_000_000_000 cash", "7_000_000_000 cash", "9_000_000_000 cash"];
+    let study = study("openai-2018.toml", &billions);
+    let mut of = terms(&study);
+    let bps = |bps| Bps::new(bps).unwrap();
+    of.votes = Some(VotesPlan {
+        threshold: bps(500),
+        quorum: bps(3_000),
+        majority: bps(6_667),
+        voting_secs: 14 * 86_400,
+        cooldown_secs: 90 * 86_400,
+        exit_secs: 14 * 86_400,
+    });
+    let mut future = calm(1.0, 80);
+    future.run = 3;
+    future.values[Factor::RunShare.index()] = share;
+    let mut offering = Offering::new(&of);
+    let first = of.rounds.iter().map(|round| round.clears).max().unwrap();
+    let mut suspended = Vec::new();
+    for month in 0..first + 14 {
+        offering.month(month, &future, month >= first + 1);
+        if month >= first {
+            suspended.push(offering.suspended());
+        }
+        assert!(offering.holds(), "month {month}");
+    }
+    (suspended, offering.refunded)
+}
+
+#[test]
+fn a_run_votes_and_what_it_votes_on_waits() {
+    // Too few to ask for a vote; enough to ask again and again, every 90 days after a count; enough to win one.
+    let asked = |share: f64| in_a_run(share).0.iter().filter(|suspended| **suspended).count();
+    assert_eq!((in_a_run(0.04).1, asked(0.04)), (0, 0));
+    assert_eq!(in_a_run(0.5).1, 0);
+    assert!((2..=4).contains(&asked(0.5)), "{}", asked(0.5));
+    let (suspended, refunded) = in_a_run(0.7);
+    assert_eq!(suspended.iter().filter(|suspended| **suspended).count(), 1);
+    assert!(refunded > 0);
+}

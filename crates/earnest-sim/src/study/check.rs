@@ -3,21 +3,27 @@
 use std::collections::BTreeSet;
 
 use earnest_core::plan::fault::{Fault, Source};
+use earnest_core::plan::instant::LAST;
 
-use super::{Kind, Line, Study};
+use super::{Closing, Design, Kind, Line, Strategic, Study, When};
+use crate::amount::float;
 use crate::factor::Factor;
+use crate::offering::MONTH_SECS;
 use crate::prior::{Prior, Shape};
-use crate::world::Copula;
+use crate::world::{Copula, Z_MOST};
 
 /// Designs, instruments of one, stresses, maps.
 const MANY: usize = 16;
 /// Paths times designs: each is kept with some fifty numbers until the end.
 pub const ROWS_MAX: u64 = 2_000_000;
+/// Base units of the most that an amount may come to with its factor at its most: a trillion of cash.
+const CASH_MOST: f64 = 1e18;
 
 pub(super) fn check(study: &Study, source: &Source<'_>) -> Vec<Fault> {
     let mut check = Check { study, source, faults: Vec::new() };
     check.question();
     check.lines();
+    check.amounts();
     check.designs();
     check.world();
     check.correlations();
@@ -55,6 +61,9 @@ impl Check<'_, '_> {
                 format!("{} paths of {designs} designs are more than {ROWS_MAX} in all", question.paths);
             self.refuse("study.paths", message, "write fewer; 10_000 paths are usual");
         }
+        if question.start + u64::from(question.months) * MONTH_SECS > LAST {
+            self.refuse("study.months", "it ends after the last instant of plans, in 2106", "write fewer");
+        }
         if self.study.mission.hour.units() == 0 {
             self.refuse("mission.hour", "compute that costs nothing", "write the price of an hour");
         }
@@ -85,6 +94,81 @@ impl Check<'_, '_> {
         if line.0.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
             self.refuse(at, "months must rise from point to point", "put them in order, each once");
         }
+    }
+
+    /// What amounts come to with their factors at the most that a future or a stress gives them, at the start's prices.
+    fn amounts(&mut self) {
+        let study = self.study;
+        let highest = |line: &Line| float(line.0.iter().map(|&(_, amount)| amount).max().unwrap_or(0));
+        let months = study.question.months;
+        self.bounded("lab.cash", float(study.lab.cash.units()), &[]);
+        self.bounded("mission.people", highest(&study.mission.people), &[Factor::PeopleCost]);
+        let research = highest(&study.mission.hours) * float(study.mission.hour.units());
+        self.bounded("mission.hours", research, &[Factor::ResearchNeed]);
+        self.bounded("service.revenue", highest(&study.service.revenue), &[Factor::Revenue]);
+        for (index, design) in study.designs.iter().enumerate() {
+            let here = |place: usize, key: &str| format!("designs[{index}].instruments[{place}].{key}");
+            for (place, instrument) in design.instruments.iter().enumerate() {
+                match &instrument.kind {
+                    Kind::Equity(equity) => {
+                        let pre_money = float(equity.pre_money.units());
+                        self.bounded(&here(place, "pre_money"), pre_money, &[Factor::EquityDemand]);
+                    }
+                    Kind::Convertible(note) => {
+                        self.bounded(&here(place, "cap"), float(note.cap.units()), &[]);
+                    }
+                    _ => {}
+                }
+            }
+            let brought = self.brought(design, months);
+            self.bounded(&format!("designs[{index}].name"), brought, &[]);
+        }
+    }
+
+    /// The most that a design can bring in.
+    fn brought(&self, design: &Design, months: u32) -> f64 {
+        let equity = self.most(Factor::EquityDemand);
+        let closing =
+            |closing: &Closing| float(closing.seek.units()).min(float(closing.demand.units()) * equity);
+        let of = |kind: &Kind| match kind {
+            Kind::Grant(grant) => {
+                let given: f64 = grant.amount.months(months).into_iter().map(float).sum();
+                given * self.most(Factor::Donations)
+            }
+            Kind::Equity(equity) => closing(&equity.closing),
+            Kind::Convertible(note) => closing(&note.closing),
+            Kind::Capped(capped) => closing(&capped.closing),
+            Kind::Strategic(strategic) => closing(&strategic.capped.closing),
+            Kind::Offering(terms) => {
+                let bid: f64 = terms.demand.iter().map(|cash| float(cash.units())).sum();
+                bid * self.most(Factor::OfferingDemand)
+            }
+        };
+        design.instruments.iter().map(|instrument| of(&instrument.kind)).sum()
+    }
+
+    /// Refuses an amount, in base units, that comes to more than [`CASH_MOST`].
+    fn bounded(&mut self, at: &str, units: f64, factors: &[Factor]) {
+        let times: f64 = factors.iter().map(|&factor| self.most(factor)).product();
+        if units * times <= CASH_MOST {
+            return;
+        }
+        let with = match factors {
+            [factor] if times > 1.0 => {
+                format!(", {} at its most being {times:.4}", factor.meaning().key)
+            }
+            _ => String::new(),
+        };
+        let message = format!("this can come to {:.2e} cash{with}", units * times / 1e6);
+        self.refuse(at, message, "at most 1e12 cash: lower it, or what multiplies it");
+    }
+
+    /// The most that a factor is in any future or stress.
+    fn most(&self, factor: Factor) -> f64 {
+        let meaning = factor.meaning();
+        let prior = self.study.prior(factor).at(Z_MOST).clamp(meaning.least, meaning.most);
+        let held = self.study.stresses.iter().flat_map(|stress| &stress.held);
+        held.filter(|(of, _)| *of == factor).map(|(_, value)| *value).fold(prior, f64::max)
     }
 
     fn designs(&mut self) {
@@ -139,6 +223,17 @@ impl Check<'_, '_> {
             }
             Kind::Convertible(note) if note.cap.units() == 0 => {
                 self.refuse(&format!("{here}.cap"), "a cap of nothing takes the whole lab", "write a value");
+            }
+            Kind::Capped(capped) | Kind::Strategic(Strategic { capped, .. }) => {
+                if let (When::Month(month), Some(until)) = (capped.closing.when, capped.until)
+                    && until <= month
+                {
+                    self.refuse(
+                        &format!("{here}.until"),
+                        format!("it ends in month {until}, and money comes in in month {month}"),
+                        "write a later month",
+                    );
+                }
             }
             Kind::Offering(terms) => {
                 let rounds = terms.plan.rounds.len();

@@ -150,7 +150,7 @@ pub enum Kind {
     Equity(Equity),
     /// `convertible`: a note that converts at the next priced round.
     Convertible(Convertible),
-    /// `capped`: a share of profit up to a multiple of what was put in.
+    /// `capped`: a share of profit up to a multiple of what was put in, or up to a date.
     Capped(Capped),
     /// `strategic`: capped, partly paid in compute, recouped from revenue.
     Strategic(Strategic),
@@ -222,8 +222,10 @@ pub struct Capped {
     pub closing: Closing,
     /// Most that is ever paid, in basis points of what was put in.
     pub multiple_bps: u32,
-    /// Of profit, until then.
+    /// Of each year's profit until then, and of what the lab is worth at the end.
     pub share: Bps,
+    /// From this month on nothing is paid any more.
+    pub until: Option<u32>,
     /// Of the lab's votes.
     pub votes: Bps,
 }

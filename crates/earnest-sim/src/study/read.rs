@@ -34,7 +34,7 @@ const KINDS: [(&str, &[&str]); 6] = [
         &["month", "after_live", "seek", "demand", "least", "pre_money", "preference", "participating"],
     ),
     ("convertible", &["month", "after_live", "seek", "demand", "least", "cap", "discount", "interest"]),
-    ("capped", &["month", "after_live", "seek", "demand", "least", "multiple", "share", "votes"]),
+    ("capped", &["month", "after_live", "seek", "demand", "least", "multiple", "share", "until", "votes"]),
     (
         "strategic",
         &[
@@ -45,6 +45,7 @@ const KINDS: [(&str, &[&str]); 6] = [
             "least",
             "multiple",
             "share",
+            "until",
             "votes",
             "in_kind",
             "recoup",
@@ -263,6 +264,7 @@ fn capped(table: &Table<'_, '_>) -> Capped {
         closing: closing(table),
         multiple_bps: table.required("multiple", multiple),
         share: table.required("share", units::percent),
+        until: table.optional("until", months),
         votes: table.or("votes", Bps::default(), units::percent),
     }
 }

@@ -94,6 +94,69 @@ amount = [[0, "60 cash"]]
     assert!(column(&study, 1, Metric::Value).iter().all(|value| *value == 550.0));
 }
 
+/// A service that sells 20 a month from the start, 10 a month for people, and a capped return of 100 on top.
+fn capped(months: u32, keys: &str) -> earnest_sim::study::Study {
+    let source = format!(
+        r#"
+schema = 1
+study = {{ name = "capped", start = 2020-01-01T00:00:00Z, months = {months}, paths = 4 }}
+lab = {{ cash = "0 cash" }}
+mission = {{ hour = "1 cash", hours = [[0, "0 hours"]], people = [[0, "10 cash"]], reserve = 0 }}
+service = {{ live = 0, serving = "0%", needs = "0%", revenue = [[0, "20 cash"]], capacity = [[0, "1 hours"]] }}
+{NOTHING}
+[[designs]]
+name = "second"
+[[designs.instruments]]
+name = "capped"
+kind = "capped"
+month = 0
+seek = "100 cash"
+{keys}
+"#
+    );
+    crate::study::read(&source).unwrap()
+}
+
+#[test]
+fn a_capped_return_is_paid_each_year_out_of_profit() {
+    // A profit of 120 a year, of which a quarter is 30; at the end, after two years and a half, 100 + 300 − 60 are there
+    // and a quarter of that is 85.
+    let study = capped(30, "multiple = 10\nshare = \"25%\"");
+    assert!(column(&study, 1, Metric::Multiple).iter().all(|multiple| *multiple == 1.45));
+    assert!(column(&study, 1, Metric::Value).iter().all(|value| *value == 255.0));
+    // With a cap of 50 the second year's payment is what is left of it, and the end pays nothing.
+    let study = capped(30, "multiple = 0.5\nshare = \"25%\"");
+    assert!(column(&study, 1, Metric::Multiple).iter().all(|multiple| *multiple == 0.5));
+    assert!(column(&study, 1, Metric::Value).iter().all(|value| *value == 350.0));
+}
+
+#[test]
+fn a_capped_return_ends_at_its_date() {
+    // The second year is told at the end of month 23, and from month 23 on nothing is paid.
+    for (until, multiple) in [(23, 0.3), (24, 0.6), (30, 0.6), (31, 1.45)] {
+        let study = capped(30, &format!("multiple = 10\nshare = \"25%\"\nuntil = {until}"));
+        assert!(column(&study, 1, Metric::Multiple).iter().all(|found| *found == multiple), "until {until}");
+    }
+}
+
+#[test]
+fn prices_that_grow_beyond_reason_are_cut_and_that_is_told() {
+    let world = r#"
+[world]
+service_price = { low = 8.0, mid = 8.0, high = 8.0, shape = "fixed", grade = "D", source = "a test" }
+elasticity = { low = 0.0, mid = 0.0, high = 0.0, shape = "fixed", grade = "D", source = "a test" }
+"#;
+    let mut study = capped(600, "multiple = 10\nshare = \"25%\"");
+    study.priors = crate::study::plain(2, &format!("{NO_RESEARCH}\n{world}"), &second(GIFT)).priors;
+    // Sales of 20 a month grow ninefold a year, and a billionfold at most.
+    assert!(column(&study, 1, Metric::Cut).iter().all(|cut| *cut == 1.0));
+    assert!(column(&study, 1, Metric::Revenue).iter().all(|sales| (2.3e11..2.5e11).contains(sales)));
+    let calm = capped(30, "multiple = 10\nshare = \"25%\"");
+    assert!(column(&calm, 1, Metric::Cut).iter().all(|cut| *cut == 0.0));
+}
+
+const GIFT: &str = "[[designs.instruments]]\nname = \"g\"\nkind = \"grant\"\namount = [[0, \"1 cash\"]]\n";
+
 #[test]
 fn a_strategic_partner_is_paid_from_revenue_until_it_has_its_money_back() {
     let designs = r#"
@@ -136,11 +199,7 @@ crypto_price = {{ low = 0.2, mid = 0.2, high = 0.2, shape = "fixed", grade = "D"
 crypto_volatility = {{ low = 0.5, mid = 0.5, high = 0.5, shape = "fixed", grade = "D", source = "a test" }}
 "#
     );
-    let study = plain(
-        37,
-        &world,
-        &second("[[designs.instruments]]\nname = \"g\"\nkind = \"grant\"\namount = [[0, \"1 cash\"]]\n"),
-    );
+    let study = plain(37, &world, &second(GIFT));
     let copula = Copula::new(&study).unwrap();
     let mut future = Future::empty();
     let (mut prices, mut logs) = (Vec::new(), Vec::new());
@@ -172,11 +231,7 @@ of = ["revenue", "donations"]
 rho = 0.6
 "#
     );
-    let study = plain(
-        2,
-        &world,
-        &second("[[designs.instruments]]\nname = \"g\"\nkind = \"grant\"\namount = [[0, \"1 cash\"]]\n"),
-    );
+    let study = plain(2, &world, &second(GIFT));
     let copula = Copula::new(&study).unwrap();
     let (mut sum, mut below) = (0.0, 0);
     for path in 0..50_000 {
