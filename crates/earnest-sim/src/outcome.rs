@@ -1,60 +1,7 @@
 //! What one design came to in one future: a row of numbers, and what each of them is.
 
-/// A number that every design has in every future; not a number where the question does not arise.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Metric {
-    /// 1 where enough of the mission's hours were bought by the month it is judged, and the lab stood.
-    Funded,
-    /// Part of the hours planned by then that were bought.
-    Mission,
-    /// 1 where the lab could not pay its people.
-    Ruin,
-    /// Months until then, or all of them.
-    Runway,
-    /// Cash that, held from the start, would have bought everything when it was due.
-    PeakNeed,
-    /// Cash and compute that came from backers and donors, and stayed or was returned later.
-    Raised,
-    /// Hours of compute bought for research.
-    Hours,
-    /// Of them, for each unit of cash raised.
-    HoursPerCash,
-    /// The nonprofit's part of the votes at the end.
-    Control,
-    /// Its part of what the lab is worth at the end and of what was paid out.
-    Kept,
-    /// That, in cash.
-    Value,
-    /// What backers got or hold at the end, for each unit paid.
-    Multiple,
-    /// 1 where that is less than they paid.
-    Loss,
-    /// 1 where any backer got cash back out of a treasury.
-    Refund,
-    /// Part of what backers of offerings paid that came back in cash.
-    Refunded,
-    /// 1 where a regulator stopped an offering.
-    Enjoined,
-    /// Service that holders waited for, at its most, in months of capacity.
-    Owed,
-    /// Month in which the service went live; the number of months where it never did.
-    Live,
-    /// Sales of the service in the last twelve months.
-    Revenue,
-    /// Cash on hand and in the treasury at the end.
-    Cash,
-    /// Part of what backers of offerings paid that the lab drew.
-    Drawn,
-    /// Cash that a regulator took out of a treasury.
-    Penalty,
-    /// 1 where prices led to an amount of more than a trillion, which was cut there.
-    Cut,
-}
-
-/// How many there are.
-pub const METRICS: usize = 23;
-
 /// A metric's key, unit and good direction.
+#[derive(Clone, Copy)]
 pub struct Meaning {
     /// In a study and in tables.
     pub key: &'static str,
@@ -83,37 +30,56 @@ pub enum Unit {
     Ratio,
 }
 
-impl Metric {
-    /// All of them, in the order of a row.
-    pub const ALL: [Metric; METRICS] = {
-        use Metric::*;
-        [
-            Funded,
-            Mission,
-            Ruin,
-            Runway,
-            PeakNeed,
-            Raised,
-            Hours,
-            HoursPerCash,
-            Control,
-            Kept,
-            Value,
-            Multiple,
-            Loss,
-            Refund,
-            Refunded,
-            Enjoined,
-            Owed,
-            Live,
-            Revenue,
-            Cash,
-            Drawn,
-            Penalty,
-            Cut,
-        ]
-    };
+/// One line for each metric: its name, then [`Meaning`], then what it is.
+macro_rules! metrics {
+    ($($name:ident: $key:literal, $title:literal, $unit:ident, $better:expr; $about:literal)*) => {
+        /// A number that every design has in every future; not a number where the question does not arise.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Metric {
+            $(#[doc = $about] $name,)*
+        }
 
+        const MEANINGS: &[Meaning] = &[$(
+            Meaning { key: $key, title: $title, unit: Unit::$unit, more_is_better: $better },
+        )*];
+
+        impl Metric {
+            /// All of them, in the order of a row.
+            pub const ALL: [Metric; METRICS] = [$(Metric::$name,)*];
+        }
+    };
+}
+
+/// How many there are.
+pub const METRICS: usize = MEANINGS.len();
+
+metrics! {
+    Funded: "funded", "Mission funded", Chance, Some(true); "1 where enough of the mission's hours were bought by the month it is judged, and the lab stood."
+    Mission: "mission", "Part of the mission's compute bought", Part, Some(true); "Part of the hours planned by then that were bought."
+    Ruin: "ruin", "People could not be paid", Chance, Some(false); "1 where the lab could not pay its people."
+    Runway: "runway", "Months until then", Months, Some(true); "Months until then, or all of them."
+    PeakNeed: "peak_need", "Peak unfunded need", Cash, Some(false); "Cash that, held from the start, would have bought everything when it was due."
+    Raised: "raised", "Raised", Cash, None; "Cash and compute that came from backers and donors, and stayed or was returned later."
+    Hours: "hours", "Compute-hours for research", Hours, Some(true); "Hours of compute bought for research."
+    HoursPerCash: "hours_per_cash", "Compute-hours per unit raised", Ratio, Some(true); "Of them, for each unit of cash raised."
+    Control: "control", "The nonprofit's votes", Part, Some(true); "The nonprofit's part of the votes at the end."
+    Kept: "kept", "The nonprofit's part of the value", Part, Some(true); "Its part of what the lab is worth at the end and of what was paid out."
+    Value: "value", "The nonprofit's value", Cash, Some(true); "That, in cash."
+    Multiple: "multiple", "Backers' multiple", Ratio, None; "What backers got or hold at the end, for each unit paid."
+    Loss: "loss", "Backers lost", Chance, Some(false); "1 where that is less than they paid."
+    Refund: "refund", "Some cash went back to backers", Chance, None; "1 where any backer got cash back out of a treasury."
+    Refunded: "refunded", "Part of an offering that went back", Part, None; "Part of what backers of offerings paid that came back in cash."
+    Enjoined: "enjoined", "An offering was enjoined", Chance, None; "1 where a regulator stopped an offering."
+    Owed: "owed", "Service waited for, at its most", Months, Some(false); "Service that holders waited for, at its most, in months of capacity."
+    Live: "live", "Month the service went live", Months, Some(false); "Month in which the service went live; the number of months where it never did."
+    Revenue: "revenue", "Sales in the last twelve months", Cash, Some(true); "Sales of the service in the last twelve months."
+    Cash: "cash", "Cash at the end", Cash, None; "Cash on hand and in the treasury at the end."
+    Drawn: "drawn", "Part of an offering that the lab drew", Part, None; "Part of what backers of offerings paid that the lab drew."
+    Penalty: "penalty", "Penalty", Cash, Some(false); "Cash that a regulator took out of a treasury."
+    Cut: "cut", "An amount was cut at a trillion", Chance, None; "1 where prices led to an amount of more than a trillion, which was cut there."
+}
+
+impl Metric {
     /// Its place in a row.
     pub fn index(self) -> usize {
         self as usize
@@ -121,33 +87,7 @@ impl Metric {
 
     /// What it is.
     pub fn meaning(self) -> Meaning {
-        use Metric::*;
-        let (key, title, unit, more_is_better) = match self {
-            Funded => ("funded", "Mission funded", Unit::Chance, Some(true)),
-            Mission => ("mission", "Part of the mission's compute bought", Unit::Part, Some(true)),
-            Ruin => ("ruin", "People could not be paid", Unit::Chance, Some(false)),
-            Runway => ("runway", "Months until then", Unit::Months, Some(true)),
-            PeakNeed => ("peak_need", "Peak unfunded need", Unit::Cash, Some(false)),
-            Raised => ("raised", "Raised", Unit::Cash, None),
-            Hours => ("hours", "Compute-hours for research", Unit::Hours, Some(true)),
-            HoursPerCash => ("hours_per_cash", "Compute-hours per unit raised", Unit::Ratio, Some(true)),
-            Control => ("control", "The nonprofit's votes", Unit::Part, Some(true)),
-            Kept => ("kept", "The nonprofit's part of the value", Unit::Part, Some(true)),
-            Value => ("value", "The nonprofit's value", Unit::Cash, Some(true)),
-            Multiple => ("multiple", "Backers' multiple", Unit::Ratio, None),
-            Loss => ("loss", "Backers lost", Unit::Chance, Some(false)),
-            Refund => ("refund", "Some cash went back to backers", Unit::Chance, None),
-            Refunded => ("refunded", "Part of an offering that went back", Unit::Part, None),
-            Enjoined => ("enjoined", "An offering was enjoined", Unit::Chance, None),
-            Owed => ("owed", "Service waited for, at its most", Unit::Months, Some(false)),
-            Live => ("live", "Month the service went live", Unit::Months, Some(false)),
-            Revenue => ("revenue", "Sales in the last twelve months", Unit::Cash, Some(true)),
-            Cash => ("cash", "Cash at the end", Unit::Cash, None),
-            Drawn => ("drawn", "Part of an offering that the lab drew", Unit::Part, None),
-            Penalty => ("penalty", "Penalty", Unit::Cash, Some(false)),
-            Cut => ("cut", "An amount was cut at a trillion", Unit::Chance, None),
-        };
-        Meaning { key, title, unit, more_is_better }
+        MEANINGS[self.index()]
     }
 }
 

@@ -35,11 +35,13 @@ const SOBOL: u32 = 4;
 const HINDCAST: u32 = 5;
 
 /// How much is asked beside the paths of the study.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Depth {
+    /// Paths of each stress; at most the study's.
+    pub stress: u32,
     /// Paths at each point of a sweep; at most the study's.
     pub sweep: u32,
-    /// Paths at each place of a map.
+    /// Paths at each place of a map; at most the study's.
     pub map: u32,
     /// Base samples for splitting the variance.
     pub sobol: u32,
@@ -47,7 +49,7 @@ pub struct Depth {
 
 impl Default for Depth {
     fn default() -> Self {
-        Depth { sweep: 500, map: 200, sobol: 512 }
+        Depth { stress: 1_000, sweep: 500, map: 200, sobol: 512 }
     }
 }
 
@@ -68,6 +70,10 @@ pub struct Answers {
     pub seed: u64,
     /// When the mission is judged.
     pub judged: u32,
+    /// Part of its compute that counts as funded.
+    pub enough: f64,
+    /// What was asked beside the paths.
+    pub depth: Depth,
     /// Key of the metric that decides.
     pub decide_by: &'static str,
     /// In the study's order.
@@ -90,6 +96,8 @@ pub struct Answers {
     pub hindcast: Option<Hindcast>,
     /// What was believed.
     pub priors: Vec<PriorShown>,
+    /// Which of it moves together: two factors and the correlation of their normal quantiles.
+    pub correlations: Vec<(&'static str, &'static str, f64)>,
     /// Factors without a prior.
     pub at_rest: Vec<&'static str>,
 }
@@ -298,9 +306,16 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
     let paths = study.question.paths;
 
     let table = Table::new(study, asked.futures(BASE, "futures")?);
-    let stresses = stresses(&asked)?;
-    let sweeps = sweep::sweeps(&asked, depth.sweep.min(paths))?;
-    let maps = sweep::maps(&asked, depth.map.min(paths))?;
+    let at_most = |asked: u32| asked.min(paths);
+    let depth = Depth {
+        stress: at_most(depth.stress),
+        sweep: at_most(depth.sweep),
+        map: at_most(depth.map),
+        ..depth
+    };
+    let stresses = stresses(&asked, depth.stress)?;
+    let sweeps = sweep::sweeps(&asked, depth.sweep)?;
+    let maps = sweep::maps(&asked, depth.map)?;
     let variance = sobol::variance(&asked, depth.sobol)?;
 
     let designs: Vec<DesignAnswer> =
@@ -319,6 +334,8 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
         paths,
         seed: study.question.seed,
         judged: study.question.judged,
+        enough: f64::from(study.mission.enough.get()) / 1e4,
+        depth,
         decide_by: study.question.decide_by.meaning().key,
         pairs: compare::pairs(study, &table),
         regret: compare::regret(study, &table),
@@ -329,6 +346,11 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
         maps,
         hindcast: hindcast::score(&asked, &table)?,
         priors: Factor::ALL.into_iter().filter_map(shown).collect(),
+        correlations: study
+            .correlations
+            .iter()
+            .map(|of| (Factor::ALL[of.one].meaning().key, Factor::ALL[of.other].meaning().key, of.rho))
+            .collect(),
         at_rest: Factor::ALL
             .iter()
             .filter(|factor| resting(factor))
@@ -374,10 +396,8 @@ fn design_answer(study: &Study, table: &Table, design: usize) -> DesignAnswer {
     }
 }
 
-fn stresses(asked: &Asked<'_>) -> Result<Vec<StressAnswer>, Interrupted> {
-    const PATHS: u32 = 1_000;
+fn stresses(asked: &Asked<'_>, paths: u32) -> Result<Vec<StressAnswer>, Interrupted> {
     let study = asked.study;
-    let paths = PATHS.min(study.question.paths);
     let each = paths.div_ceil(CHUNK);
     let count = u32::try_from(study.stresses.len()).expect("few") * each;
     let chunk = |number: u32| {

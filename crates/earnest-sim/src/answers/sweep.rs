@@ -7,7 +7,7 @@ use super::{Asked, MAP, SWEEP};
 use crate::factor::Factor;
 use crate::normal;
 use crate::run::Interrupted;
-use crate::statistics::{Z95, count, mean_and_error};
+use crate::statistics::{Z95, mean_and_error};
 use crate::study::Study;
 
 /// Probabilities at which a factor is held: from its 1% to its 99% quantile, the 5% and 95% of the prior among them.
@@ -30,6 +30,8 @@ pub struct Sweep {
     pub errors: Vec<Vec<f64>>,
     /// Index of the best design, by value.
     pub best: Vec<usize>,
+    /// Its lead over every other is beyond Monte Carlo error (95%), by value.
+    pub sure: Vec<bool>,
 }
 
 /// Where the best design changes as a factor rises.
@@ -66,7 +68,7 @@ pub struct Map {
     pub best: Vec<Vec<usize>>,
     /// By how much it leads the second, in the metric that decides.
     pub lead: Vec<Vec<f64>>,
-    /// The lead is beyond Monte Carlo error (95%).
+    /// Its lead over every other is beyond Monte Carlo error (95%).
     pub sure: Vec<Vec<bool>>,
 }
 
@@ -95,6 +97,7 @@ pub(super) fn sweeps(asked: &Asked<'_>, paths: u32) -> Result<Vec<(Sweep, Vec<Po
             means: stats.iter().map(|row| row.iter().map(|(mean, _)| *mean).collect()).collect(),
             errors: stats.iter().map(|row| row.iter().map(|(_, error)| *error).collect()).collect(),
             best: stats.iter().map(|row| best(study, row).0).collect(),
+            sure: stats.iter().zip(&points).map(|(row, point)| is_sure(study, row, point)).collect(),
         };
         (sweep, points)
     };
@@ -126,9 +129,24 @@ fn best(study: &Study, row: &[(f64, f64)]) -> (usize, usize) {
     (first, pick(Some(first)))
 }
 
+/// One design less another in every path in which both have a value: mean and error.
+fn gap(study: &Study, point: &[f64], one: usize, other: usize) -> (f64, f64) {
+    let rows = point.chunks_exact(study.designs.len());
+    let gaps: Vec<f64> = rows.map(|row| row[one] - row[other]).filter(|gap| !gap.is_nan()).collect();
+    mean_and_error(&gaps)
+}
+
+/// Whether the best leads every other design that has a value by more than Monte Carlo error.
+fn is_sure(study: &Study, row: &[(f64, f64)], point: &[f64]) -> bool {
+    let (first, _) = best(study, row);
+    (0..row.len()).filter(|&other| other != first && !row[other].0.is_nan()).all(|other| {
+        let (mean, error) = gap(study, point, first, other);
+        mean.abs() > Z95 * error
+    })
+}
+
 /// Where the best design changes between neighbouring values.
 pub(super) fn flips(study: &Study, sweeps: &[(Sweep, Vec<Point>)]) -> Vec<Flip> {
-    let designs = study.designs.len();
     let mut flips = Vec::new();
     for (sweep, points) in sweeps {
         for place in 1..sweep.best.len() {
@@ -136,16 +154,8 @@ pub(super) fn flips(study: &Study, sweeps: &[(Sweep, Vec<Point>)]) -> Vec<Flip> 
             if below == above {
                 continue;
             }
-            let gap = |point: &Point| {
-                let gaps: Vec<f64> = point
-                    .chunks_exact(designs)
-                    .map(|row| row[above] - row[below])
-                    .filter(|gap| !gap.is_nan())
-                    .collect();
-                mean_and_error(&gaps)
-            };
-            let ((before, error_before), (after, error_after)) =
-                (gap(&points[place - 1]), gap(&points[place]));
+            let (before, error_before) = gap(study, &points[place - 1], above, below);
+            let (after, error_after) = gap(study, &points[place], above, below);
             let (from, to) = (sweep.values[place - 1], sweep.values[place]);
             let slope = after - before;
             if slope == 0.0 {
@@ -195,16 +205,11 @@ pub(super) fn maps(asked: &Asked<'_>, paths: u32) -> Result<Vec<Map>, Interrupte
         };
         for place in 0..side * side {
             let point = chunks.next().expect("one for each place");
-            let (first, second) = best(study, &of_designs(study, &point));
-            let gaps: Vec<f64> = point
-                .chunks_exact(study.designs.len())
-                .map(|row| row[first] - row[second])
-                .filter(|gap| !gap.is_nan())
-                .collect();
-            let (mean, error) = mean_and_error(&gaps);
+            let row = of_designs(study, &point);
+            let (first, second) = best(study, &row);
             map.best[place / side].push(first);
-            map.lead[place / side].push(mean.abs());
-            map.sure[place / side].push(mean.abs() > Z95 * error && count(gaps.len()) > 1.0);
+            map.lead[place / side].push(gap(study, &point, first, second).0.abs());
+            map.sure[place / side].push(is_sure(study, &row, &point));
         }
         map
     };

@@ -137,11 +137,18 @@ fn method(view: &View<'_>) -> String {
         html += &format!("<li>{}</li>\n", text(line));
     }
     html += "</ol>\n";
+    let (depth, count) =
+        (view.answers.depth, |of: u32, what: &str| earnest_report::figure::count(of as usize, what));
     html + &format!(
-        "<p class=\"quiet\">Seed {}, {}, {} of {}.</p>\n",
+        "<p class=\"quiet\">Seed {}, {}, {} of {}; {} for each stress, {} for each value of a factor, {} for each place of a \
+         map, {} for the indices.</p>\n",
         view.answers.seed,
-        earnest_report::figure::count(view.answers.paths as usize, "future"),
-        earnest_report::figure::count(view.answers.months as usize, "month"),
+        count(view.answers.paths, "future"),
+        count(view.answers.months, "month"),
         earnest_report::figure::count(view.answers.designs.len(), "design"),
+        count(depth.stress, "future"),
+        count(depth.sweep, "future"),
+        count(depth.map, "future"),
+        count(depth.sobol, "base sample"),
     )
 }

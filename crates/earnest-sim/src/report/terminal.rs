@@ -37,6 +37,7 @@ pub fn terminal(answers: &Answers) -> String {
     for metric in SHOWN {
         table(&mut text, answers, metric);
     }
+    table(&mut text, answers, Metric::Cut);
     decision(&mut text, answers);
     flips(&mut text, answers);
     variance(&mut text, answers);
@@ -53,7 +54,9 @@ fn table(text: &mut String, answers: &Answers, metric: Metric) {
         .designs
         .iter()
         .filter_map(|design| Some((clean(&design.name), of(design)?)))
-        .filter(|(_, answer)| answer.summary.count > 0)
+        .filter(|(_, answer)| {
+            answer.summary.count > 0 && (metric != Metric::Cut || answer.summary.mean > 0.0)
+        })
         .collect();
     if rows.is_empty() {
         return;
@@ -110,11 +113,16 @@ fn flips(text: &mut String, answers: &Answers) {
 fn variance(text: &mut String, answers: &Answers) {
     let _ = writeln!(text, "\nWhat the answer hangs on most (total Sobol index)");
     for variance in &answers.variance {
-        let mut indices: Vec<_> = variance.indices.iter().filter(|index| index.total.is_finite()).collect();
+        let mut indices: Vec<_> = variance.indices.iter().filter(|index| index.total > 0.0).collect();
         indices.sort_by(|a, b| b.total.total_cmp(&a.total));
         let most: Vec<String> =
             indices.iter().take(3).map(|index| format!("{} {:.2}", index.factor, index.total)).collect();
-        let _ = writeln!(text, "  {:<26} {}", clean(&answers.designs[variance.design].name), most.join(", "));
+        let most = if most.is_empty() {
+            "nothing: it is the same in every future".to_owned()
+        } else {
+            most.join(", ")
+        };
+        let _ = writeln!(text, "  {:<26} {most}", clean(&answers.designs[variance.design].name));
     }
 }
 

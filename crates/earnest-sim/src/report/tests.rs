@@ -116,7 +116,7 @@ fn hostile() -> &'static (Answers, Table) {
         let study = Study::read("hostile.toml", HOSTILE, &none).unwrap_or_else(|faults| panic!("{faults}"));
         let stop = AtomicBool::new(false);
         let workers = Workers { threads: 2, progress: &|_, _, _| {}, stop: &stop, kept: None };
-        let Ok(lived) = answer(&study, Depth { sweep: 60, map: 20, sobol: 32 }, &workers) else {
+        let Ok(lived) = answer(&study, Depth { stress: 60, sweep: 60, map: 20, sobol: 32 }, &workers) else {
             panic!("nobody stops it")
         };
         lived
@@ -176,7 +176,11 @@ fn made(names: &[&str], decide_by: Metric, mean: impl Fn(usize, Metric) -> f64) 
 
 /// The probability of funding is the given, all else a half.
 fn funded(parts: &'static [f64]) -> impl Fn(usize, Metric) -> f64 {
-    |design, metric| if metric == Metric::Funded { parts[design] } else { 0.5 }
+    |design, metric| match metric {
+        Metric::Funded => parts[design],
+        Metric::Cut => 0.0,
+        _ => 0.5,
+    }
 }
 
 /// A sweep in which the given designs come first, by a clear lead.
@@ -189,6 +193,7 @@ fn sweep(factor: &'static str, designs: usize, best: &[usize]) -> Sweep {
         means: best.iter().map(means).collect(),
         errors: vec![vec![0.01; designs]; best.len()],
         best: best.to_vec(),
+        sure: vec![true; best.len()],
     }
 }
 
@@ -241,6 +246,7 @@ fn the_words_follow_the_metric_that_decides_even_where_less_is_better() {
         Metric::PeakNeed => [3.0e8, 1.0e8][design],
         Metric::Funded => [0.6, 0.3][design],
         Metric::Loss => f64::NAN,
+        Metric::Cut => 0.0,
         _ => 0.5,
     };
     let answers = made(&["much", "little"], Metric::PeakNeed, mean);
@@ -310,7 +316,7 @@ fn thresholds_are_said_with_the_part_of_the_prior_beyond_them() {
     );
     assert_well_formed(&html(&often));
     for sweep in &mut answers.sweeps {
-        sweep.errors = vec![vec![1.0; 3]; 9];
+        sweep.sure = vec![false; 9];
     }
     assert_says(
         &answers,
@@ -318,6 +324,7 @@ fn thresholds_are_said_with_the_part_of_the_prior_beyond_them() {
     );
     answers.flips.clear();
     answers.sweeps = vec![sweep("delay", 3, &[0; 9])];
+    assert!(!said(&answers).contains("trillion"));
     assert_says(&answers, &["“equity” stays first whichever single factor is held anywhere in that range."]);
 }
 

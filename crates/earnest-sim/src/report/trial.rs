@@ -3,7 +3,7 @@
 use earnest_report::figure::count as counted;
 use earnest_report::page::markup::{heading, paragraph};
 
-use super::figure::{between, of_factor, percent, value};
+use super::figure::{between, of_factor, percent, plain, value};
 use super::table::{figure, head, key, prose, table, words};
 use super::view::{View, in_words, interval, metric, sample, title};
 use super::words::calendar;
@@ -189,6 +189,7 @@ pub(super) fn priors(view: &View<'_>) -> String {
     };
     let rows: Vec<String> = view.answers.priors.iter().map(row).collect();
     html += &table("Priors", &["Factor", "Low#", "Mid#", "High#", "Shape", "Source"], &rows);
+    html += &correlations(&view.answers.correlations);
     if view.answers.at_rest.is_empty() {
         return html + &paragraph("No factor is at rest: each one has a prior.");
     }
@@ -206,6 +207,19 @@ pub(super) fn priors(view: &View<'_>) -> String {
         );
     }
     html + "</ul>\n"
+}
+
+fn correlations(correlations: &[(&str, &str, f64)]) -> String {
+    if correlations.is_empty() {
+        return paragraph("The factors are drawn independently of one another.");
+    }
+    let mut html =
+        paragraph("Drawn together, by the correlation of their normal quantiles:") + "<ul class=\"quiet\">\n";
+    for (one, other, rho) in correlations {
+        let rho = plain(*rho);
+        html += &format!("<li><code>{one}</code> and <code>{other}</code>: {rho}</li>\n");
+    }
+    html + "</ul>\n" + &paragraph("All others are drawn independently.")
 }
 
 #[cfg(test)]

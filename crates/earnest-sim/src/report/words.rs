@@ -10,7 +10,6 @@ use super::figure::{between, distance, joined, of_factor, percent, value};
 use super::view::{View, interval, letter, sample, sign, title};
 use crate::answers::Sweep;
 use crate::outcome::Metric;
-use crate::statistics::Z95;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -50,8 +49,9 @@ pub(super) fn asked(view: &View<'_>) -> Vec<String> {
             counted(answers.designs.len(), "design"),
         ),
         format!(
-            "The mission counts as funded where enough of its compute was bought in {until} and the lab could pay its \
-             people until then. Designs are ranked by {ranked}."
+            "The mission counts as funded where at least {} of its compute was bought in {until} and the lab could pay its \
+             people until then. Designs are ranked by {ranked}.",
+            percent(answers.enough)
         ),
     ]
 }
@@ -67,8 +67,27 @@ pub(super) fn answer(view: &View<'_>) -> Vec<String> {
     if view.designs().any(|design| view.sample(design, Metric::Loss).count > 0) {
         said.push(range(view, Metric::Loss, "Backers, where there are any, end with less than they paid"));
     }
+    said.push(cut(view));
     said.retain(|sentence| !sentence.is_empty());
     said
+}
+
+/// Where amounts grew beyond reason, if anywhere.
+fn cut(view: &View<'_>) -> String {
+    let mean = |design: usize| view.mean(design, Metric::Cut);
+    let Some(most) = view.designs().max_by(|&a, &b| mean(a).total_cmp(&mean(b))) else {
+        return String::new();
+    };
+    if mean(most) > 0.0 {
+        format!(
+            "In up to {} of the futures (under {}) prices led to an amount of more than a trillion, which was cut there: \
+             means of cash and of value are held down by that, quantiles are not.",
+            percent(mean(most)),
+            view.quoted(most)
+        )
+    } else {
+        String::new()
+    }
 }
 
 /// A mean with its interval.
@@ -209,21 +228,10 @@ fn stretches<'a>(view: &View<'a>, sweep: &'a Sweep) -> Vec<Stretch<'a>> {
             all.push(Stretch { sweep, design, from: at, to: None, is_clear: false });
         }
         let last = all.last_mut().expect("one at least");
-        last.is_clear |= leads(view, sweep, place, design);
+        last.is_clear |= sweep.sure[place];
     }
     // Before the first flip there is no earlier stretch to take it as its beginning.
     all
-}
-
-/// The design's mean is beyond those of all others by more than their errors allow, as if they were independent: with
-/// common random numbers that asks for more than it need.
-fn leads(view: &View<'_>, sweep: &Sweep, place: usize, design: usize) -> bool {
-    let (means, errors) = (&sweep.means[place], &sweep.errors[place]);
-    let clear = |other: usize| {
-        let gap = sign(view.metric) * (means[design] - means[other]);
-        gap.is_nan() || gap > Z95 * libm::hypot(errors[design], errors[other])
-    };
-    view.designs().all(|other| other == design || clear(other))
 }
 
 fn said(stretch: &Stretch<'_>) -> String {

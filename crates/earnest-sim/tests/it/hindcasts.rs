@@ -10,7 +10,7 @@ use earnest_sim::study::{Kind, Study};
 
 use crate::study::{examples, read};
 
-const DEPTH: Depth = Depth { sweep: 16, map: 8, sobol: 8 };
+const DEPTH: Depth = Depth { stress: 64, sweep: 16, map: 8, sobol: 8 };
 
 fn study(name: &str) -> Study {
     let text = std::fs::read_to_string(examples().join("studies").join(name)).unwrap();

@@ -75,7 +75,7 @@ fn placebo() -> Study {
 
 #[test]
 fn a_placebo_makes_no_difference() {
-    let none = Depth { sweep: 2, map: 2, sobol: 2 };
+    let none = Depth { stress: 2, sweep: 2, map: 2, sobol: 2 };
     let mut study = placebo();
     let mut beyond = 0;
     for seed in 0..100 {

@@ -24,7 +24,7 @@ pub fn read(source: &str) -> Result<Study, String> {
 }
 
 /// Little beside the paths themselves.
-pub const SHALLOW: Depth = Depth { sweep: 8, map: 4, sobol: 16 };
+pub const SHALLOW: Depth = Depth { stress: 64, sweep: 8, map: 4, sobol: 16 };
 
 pub fn run(study: &Study, depth: Depth, threads: usize) -> (Answers, Table) {
     let stop = AtomicBool::new(false);
