@@ -14,9 +14,11 @@ pub struct Meaning {
     pub least: f64,
     /// Most.
     pub most: f64,
+    /// What its number is.
+    pub about: &'static str,
 }
 
-/// One line for each factor: its name, then [`Meaning`], then what it is.
+/// One line for each factor: its name and its [`Meaning`].
 macro_rules! factors {
     ($($name:ident: $key:literal, $unit:literal, $neutral:literal, $least:literal, $most:literal; $about:literal)*) => {
         /// One thing that nobody knows.
@@ -26,7 +28,7 @@ macro_rules! factors {
         }
 
         const MEANINGS: &[Meaning] = &[$(
-            Meaning { key: $key, unit: $unit, neutral: $neutral, least: $least, most: $most },
+            Meaning { key: $key, unit: $unit, neutral: $neutral, least: $least, most: $most, about: $about },
         )*];
 
         impl Factor {
@@ -40,30 +42,30 @@ macro_rules! factors {
 pub const FACTORS: usize = MEANINGS.len();
 
 factors! {
-    OfferingDemand: "offering_demand", "×", 1.0, 0.0, 1e3; "Times the cash that bidders of an offering bring."
-    EquityDemand: "equity_demand", "×", 1.0, 0.0, 1e3; "Times what investors bring, and times the valuation at which they come."
-    Donations: "donations", "×", 1.0, 0.0, 1e3; "Times what donors give."
-    ComputePrice: "compute_price", "a year", 0.0, -0.99, 9.0; "A year's change of the price of compute."
-    ComputeVolatility: "compute_volatility", "log, a year", 0.0, 0.0, 3.0; "A year's log volatility of it."
-    PeopleCost: "people_cost", "×", 1.0, 0.0, 1e3; "Times what people cost."
-    ResearchNeed: "research_need", "×", 1.0, 0.0, 1e3; "Times the hours of compute that the mission takes."
-    Delay: "delay", "months", 0.0, -600.0, 600.0; "Months by which the service is late."
-    NeverLive: "never_live", "probability", 0.0, 0.0, 1.0; "Probability that there is never a service."
-    Revenue: "revenue", "×", 1.0, 0.0, 1e4; "Times what customers buy."
-    ServicePrice: "service_price", "a year", 0.0, -0.99, 9.0; "A year's change of the market's price of the service."
-    ServiceVolatility: "service_volatility", "log, a year", 0.0, 0.0, 3.0; "A year's log volatility of it."
-    Elasticity: "elasticity", "", 1.0, 0.0, 5.0; "Volume sold moves with the price to minus this power."
-    CryptoPrice: "crypto_price", "a year", 0.0, -0.99, 99.0; "A year's change of the crypto coin that a treasury may hold."
-    CryptoVolatility: "crypto_volatility", "log, a year", 0.0, 0.0, 3.0; "A year's log volatility of it."
-    Injunction: "injunction", "a year", 0.0, 0.0, 100.0; "Injunctions a year, while an offering has undelivered positions."
-    Penalty: "penalty", "part", 0.0, 0.0, 1.0; "Penalty with it, as a part of what was raised."
-    Run: "run", "a year", 0.0, 0.0, 100.0; "Redemption runs a year, while an offering stands."
-    RunShare: "run_share", "part", 0.5, 0.0, 1.0; "Part of the holders who run."
-    DonorLeaves: "donor_leaves", "a year", 0.0, 0.0, 100.0; "Lead donors who leave, a year."
-    CashBreak: "cash_break", "a year", 0.0, 0.0, 100.0; "Breaks of the cash coin, a year."
-    CashLoss: "cash_loss", "part", 0.0, 0.0, 1.0; "Part of it lost then."
-    SpendRate: "spend_rate", "a month", 0.1, 0.0, 1.0; "Part of their credits that holders spend in a month."
-    ExitMultiple: "exit_multiple", "× revenue of a year", 0.0, 0.0, 1e3; "Value of the lab at the end, in its revenue of a year."
+    OfferingDemand: "offering_demand", "×", 1.0, 0.0, 1e3; "times the cash that bidders of an offering bring"
+    EquityDemand: "equity_demand", "×", 1.0, 0.0, 1e3; "times the cash and the valuation that investors bring"
+    Donations: "donations", "×", 1.0, 0.0, 1e3; "times what donors give"
+    ComputePrice: "compute_price", "a year", 0.0, -0.99, 9.0; "yearly change of the price of compute"
+    ComputeVolatility: "compute_volatility", "log, a year", 0.0, 0.0, 3.0; "volatility of the price of compute"
+    PeopleCost: "people_cost", "×", 1.0, 0.0, 1e3; "times what people cost"
+    ResearchNeed: "research_need", "×", 1.0, 0.0, 1e3; "times the compute that the mission takes"
+    Delay: "delay", "months", 0.0, -600.0, 600.0; "by how much the service is late"
+    NeverLive: "never_live", "probability", 0.0, 0.0, 1.0; "probability that there is never a service"
+    Revenue: "revenue", "×", 1.0, 0.0, 1e4; "times what customers buy"
+    ServicePrice: "service_price", "a year", 0.0, -0.99, 9.0; "yearly change of the market's price of the service"
+    ServiceVolatility: "service_volatility", "log, a year", 0.0, 0.0, 3.0; "volatility of the price of the service"
+    Elasticity: "elasticity", "", 1.0, 0.0, 5.0; "how much more is sold when the price falls"
+    CryptoPrice: "crypto_price", "a year", 0.0, -0.99, 99.0; "yearly change of the crypto coin of a treasury"
+    CryptoVolatility: "crypto_volatility", "log, a year", 0.0, 0.0, 3.0; "volatility of that coin"
+    Injunction: "injunction", "a year", 0.0, 0.0, 100.0; "injunctions while an offering is undelivered"
+    Penalty: "penalty", "part", 0.0, 0.0, 1.0; "penalty with an injunction, of what was raised"
+    Run: "run", "a year", 0.0, 0.0, 100.0; "redemption runs while an offering stands"
+    RunShare: "run_share", "part", 0.5, 0.0, 1.0; "part of the holders who run"
+    DonorLeaves: "donor_leaves", "a year", 0.0, 0.0, 100.0; "lead donors who leave"
+    CashBreak: "cash_break", "a year", 0.0, 0.0, 100.0; "breaks of the cash coin"
+    CashLoss: "cash_loss", "part", 0.0, 0.0, 1.0; "part of it lost in a break"
+    SpendRate: "spend_rate", "a month", 0.1, 0.0, 1.0; "part of their credits that holders spend"
+    ExitMultiple: "exit_multiple", "× revenue of a year", 0.0, 0.0, 1e3; "value of the lab at the end, in revenue"
 }
 
 impl Factor {

@@ -246,7 +246,7 @@ fn in_a_run(share: f64) -> (Vec<bool>, u64) {
     let first = of.rounds.iter().map(|round| round.clears).max().unwrap();
     let mut suspended = Vec::new();
     for month in 0..first + 14 {
-        offering.month(month, &future, month >= first + 1);
+        offering.month(month, &future, month > first);
         if month >= first {
             suspended.push(offering.suspended());
         }

@@ -152,34 +152,7 @@ pub(super) fn wilson(part: f64, cases: f64) -> (f64, f64) {
 
 /// A factor in words: what its number is.
 pub(super) fn in_words(key: &str) -> &'static str {
-    use Factor::*;
-    let Some(factor) = Factor::of(key) else { return "what the months bring by chance" };
-    match factor {
-        OfferingDemand => "times the cash that bidders of an offering bring",
-        EquityDemand => "times the cash and the valuation that investors bring",
-        Donations => "times what donors give",
-        ComputePrice => "yearly change of the price of compute",
-        ComputeVolatility => "volatility of the price of compute",
-        PeopleCost => "times what people cost",
-        ResearchNeed => "times the compute that the mission takes",
-        Delay => "by how much the service is late",
-        NeverLive => "probability that there is never a service",
-        Revenue => "times what customers buy",
-        ServicePrice => "yearly change of the market's price of the service",
-        ServiceVolatility => "volatility of the price of the service",
-        Elasticity => "how much more is sold when the price falls",
-        CryptoPrice => "yearly change of the crypto coin of a treasury",
-        CryptoVolatility => "volatility of that coin",
-        Injunction => "injunctions while an offering is undelivered",
-        Penalty => "penalty with an injunction, of what was raised",
-        Run => "redemption runs while an offering stands",
-        RunShare => "part of the holders who run",
-        DonorLeaves => "lead donors who leave",
-        CashBreak => "breaks of the cash coin",
-        CashLoss => "part of it lost in a break",
-        SpendRate => "part of their credits that holders spend",
-        ExitMultiple => "value of the lab at the end, in revenue",
-    }
+    Factor::of(key).map_or("what the months bring by chance", |factor| factor.meaning().about)
 }
 
 #[cfg(test)]

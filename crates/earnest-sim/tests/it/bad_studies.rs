@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use rand::{RngExt, SeedableRng};
+
+use crate::fuzzed;
 use crate::study::{examples, read};
 
 /// What is changed in examples/studies/openai-2018.toml: the first place of a text, and what stands there instead.
@@ -93,8 +96,7 @@ fn every_bad_study_is_refused_in_the_words_of_its_snapshot() {
 }
 
 #[test]
-fn whatever_bytes_stand_in_a_study_it_is_read_or_refused() {
-    use rand::{RngExt, SeedableRng};
+fn whatever_bytes_stand_in_a_study_it_is_refused_or_lived_through() {
     let good = std::fs::read(examples().join("studies/openai-2018.toml")).unwrap();
     for seed in 0..3_000 {
         let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -111,6 +113,73 @@ fn whatever_bytes_stand_in_a_study_it_is_read_or_refused() {
                 }
             }
         }
-        let _ = read(&String::from_utf8_lossy(&bytes));
+        fuzzed::study(&bytes);
     }
+}
+
+/// Written in place of numbers of a study.
+const EXTREMES: [&str; 16] = [
+    "0",
+    "1",
+    "2",
+    "12",
+    "119",
+    "600",
+    "0.5",
+    "0.000001",
+    "0.999999",
+    "-1",
+    "-0.99",
+    "100",
+    "1000",
+    "1_000_000_000",
+    "999_999_999_999",
+    "1_000_000_000_000_000",
+];
+
+#[test]
+fn whatever_numbers_stand_in_a_study_it_is_refused_or_lived_through() {
+    let mut lived = 0;
+    for name in ["openai-2018", "filecoin-2017", "bittensor-2021"] {
+        let good = std::fs::read_to_string(examples().join(format!("studies/{name}.toml"))).unwrap();
+        // Where numbers stand, comments and sources apart.
+        let numbers: Vec<std::ops::Range<usize>> = places_of_numbers(&good);
+        for seed in 0..1_500 {
+            let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+            let mut picked: Vec<usize> =
+                (0..dice.random_range(1..4)).map(|_| dice.random_range(0..numbers.len())).collect();
+            picked.sort_unstable();
+            picked.dedup();
+            let mut text = good.clone();
+            for &place in picked.iter().rev() {
+                text.replace_range(numbers[place].clone(), EXTREMES[dice.random_range(0..EXTREMES.len())]);
+            }
+            lived += usize::from(fuzzed::study(text.as_bytes()));
+        }
+    }
+    assert!(lived > 500, "only {lived} of them were read");
+}
+
+fn places_of_numbers(text: &str) -> Vec<std::ops::Range<usize>> {
+    let mut places = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let value = line.split('#').next().unwrap_or_default();
+        if !["source", "note", "name", "about", "#"].iter().any(|key| value.starts_with(key)) {
+            let is_number = |c: char| c.is_ascii_digit() || "._".contains(c);
+            let mut from = None;
+            for (place, c) in value.char_indices().chain([(value.len(), ' ')]) {
+                match (from, is_number(c)) {
+                    (None, true) if c.is_ascii_digit() => from = Some(place),
+                    (Some(start), false) => {
+                        places.push(at + start..at + place);
+                        from = None;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        at += line.len();
+    }
+    places
 }
