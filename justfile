@@ -28,6 +28,6 @@ gas *args:
 lockstep stories="300":
     cargo xtask lockstep {{stories}}
 
-# speed: clearing, index, up
+# speed: clearing, index, up, gateway, portal, simulate
 bench *args:
     cargo xtask bench {{args}}

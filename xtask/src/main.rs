@@ -362,6 +362,9 @@ fn test() -> Result<()> {
     let (chromium, python) = (chromium()?, python("e2e/python")?);
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     contracts(true)?;
+    // The fuzz targets need a nightly compiler; that their lock file is fresh does not.
+    let fuzz = ["metadata", "--locked", "--format-version", "1", "--manifest-path", "fuzz/Cargo.toml"];
+    run(cargo(&fuzz).stdout(std::process::Stdio::null()))?;
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo(&["test", "--release", "--workspace"])
         .env("EARNEST_ANVIL", anvil)

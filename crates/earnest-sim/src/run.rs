@@ -12,6 +12,8 @@ use thiserror::Error;
 
 /// First bytes of a file of finished work; changes with the model, so that numbers of two models never mix.
 const MARK: &[u8; 16] = b"earnest-sim 0003";
+/// Of them, those that all models share.
+const FAMILY: usize = 12;
 /// Of a record's beginning: phase, chunk and count, 4 bytes each.
 const HEAD: usize = 12;
 /// Of its checksum.
@@ -49,12 +51,15 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Opens a file or makes it. `of` names everything that the numbers depend on; work of something else is thrown away,
-    /// and so is a record that was cut off in the middle.
+    /// Opens a file or makes it; one that was never for finished work is refused. `of` names everything that the numbers
+    /// depend on; work of something else is thrown away, and so is a record that was cut off in the middle.
     pub fn open(path: &Path, of: &[u8]) -> std::io::Result<Self> {
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
+        if !bytes.is_empty() && !bytes.starts_with(&MARK[..FAMILY]) {
+            return Err(std::io::Error::other("something else stands in it; name a file of its own"));
+        }
         let head: Vec<u8> = MARK.iter().copied().chain(Sha256::digest(of)).collect();
         let mut done = Vec::new();
         let mut good = 0;
@@ -199,6 +204,9 @@ mod tests {
         }
         let other = Kept::open(&path, b"another study").unwrap();
         assert!(other.of_phase(4).is_empty());
+        std::fs::write(&path, "my thesis").unwrap();
+        assert!(Kept::open(&path, b"a study").is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "my thesis");
         std::fs::remove_file(path).unwrap();
     }
 }
