@@ -11,7 +11,7 @@ use crate::factor::Factor;
 use crate::offering::{self, Offering};
 use crate::outcome::{COURSE, METRICS, Metric, Outcome, Stake, whole};
 use crate::ownership::{self, Holding, Paid, Payouts};
-use crate::study::{Closing, Design, Kind, Study, When};
+use crate::study::{Design, Kind, Study, When};
 use crate::world::Future;
 
 /// A study with everything in it that is the same in every future.
@@ -34,6 +34,8 @@ pub struct Prepared<'s> {
     offerings: Vec<Vec<Option<offering::Prepared>>>,
     /// By design: what is paid while the lab runs.
     payouts: Vec<Option<Payouts>>,
+    /// By design, its instruments with notes first: a note that comes in converts at a round of the same month.
+    order: Vec<Vec<usize>>,
 }
 
 /// An instrument in one future.
@@ -47,8 +49,25 @@ struct Position {
     since: Option<u32>,
 }
 
+/// The lab's books on paper.
+#[derive(Clone, Copy, Debug, Default)]
+struct Paper {
+    cash: i128,
+    in_kind: u64,
+    /// The least that the cash has been; what would have had to be there.
+    deepest: i128,
+    /// Of a service that the lab did not live to see.
+    live: Option<u32>,
+}
+
 /// Shares before anyone invested.
 const SHARES: u64 = 1_000_000_000_000;
+/// Shares at most.
+const SHARES_MOST: u64 = u64::MAX / 4;
+/// Of hours, which are sums of floating numbers: everything that was planned is within it.
+const SLACK: f64 = 1e-9;
+/// Of what backers paid: less than that is rounding, and no loss.
+const DUST: f64 = 1e-6;
 
 impl<'s> Prepared<'s> {
     /// Of a checked study.
@@ -82,6 +101,7 @@ impl<'s> Prepared<'s> {
             grants: study.designs.iter().map(grants_of).collect(),
             offerings: study.designs.iter().map(of_design).collect(),
             payouts: study.designs.iter().map(|design| Payouts::new(design, study)).collect(),
+            order: study.designs.iter().map(order).collect(),
         }
     }
 
@@ -97,6 +117,8 @@ impl<'s> Prepared<'s> {
 
 struct Life<'l> {
     of: &'l Prepared<'l>,
+    /// Of the design.
+    number: usize,
     design: &'l Design,
     grants: &'l [Vec<u64>],
     future: &'l Future,
@@ -118,8 +140,8 @@ struct Life<'l> {
     hours_bought: f64,
     hours_judged: f64,
     hours_until_live: f64,
-    shadow: i128,
-    deepest: i128,
+    /// The books on paper, where all that was planned is bought when it is due and a debt stops nothing.
+    paper: Paper,
     /// Of the last twelve months.
     revenue: [u64; 12],
     /// This year's sales, less people, serving, research and parts of revenue.
@@ -135,6 +157,7 @@ impl<'l> Life<'l> {
         let study = of.study;
         Life {
             of,
+            number: design,
             design: &study.designs[design],
             grants: &of.grants[design],
             future,
@@ -156,8 +179,7 @@ impl<'l> Life<'l> {
                 * future.of(Factor::ResearchNeed)
                 * f64::from(study.service.needs.get())
                 / 1e4,
-            shadow: i128::from(study.lab.cash.units()),
-            deepest: 0,
+            paper: Paper { cash: study.lab.cash.units().into(), ..Paper::default() },
             revenue: [0; 12],
             profit: 0,
             owed: 0.0,
@@ -181,7 +203,7 @@ impl<'l> Life<'l> {
         let cash = cash.min(room);
         self.cash += cash;
         self.came += cash;
-        self.shadow += i128::from(cash);
+        self.paper.cash += i128::from(cash);
         cash
     }
 
@@ -195,97 +217,92 @@ impl<'l> Life<'l> {
             self.find_out_whether_live(month);
             self.raise(month);
         }
+        let progress = self.progress(month);
         for offering in self.offerings.iter_mut().flatten() {
-            offering.month(month, self.future, self.live_at.is_some());
+            offering.month(month, self.future, self.live_at.is_some(), progress);
             self.cut |= offering.cash().max(offering.served) >= MOST;
         }
         if self.closed_at.is_none() {
             self.run(month);
         } else {
-            // What the mission would have cost goes on being needed.
-            let (people, hours) = (self.of.people[month as usize], self.of.hours[month as usize]);
-            let hour = float(self.of.study.mission.hour.units()) * self.future.compute[month as usize];
-            let people = scaled(people, self.future.of(Factor::PeopleCost));
-            let research = scaled(1, float(hours) * self.future.of(Factor::ResearchNeed) * hour);
-            self.shadow -= i128::from(people) + i128::from(research);
-            self.deepest = self.deepest.min(self.shadow);
+            self.on_paper(month);
         }
         self.note_course(month);
     }
 
     fn find_out_whether_live(&mut self, month: u32) {
-        if self.live_at.is_none() && month >= self.future.live && self.hours_bought >= self.hours_until_live {
+        let enough = self.hours_bought >= self.hours_until_live * (1.0 - SLACK);
+        if self.live_at.is_none() && month >= self.future.live && enough {
             self.live_at = Some(month);
         }
     }
 
+    /// How far the service has come, from 0 to 1: in time and in compute, whichever is behind.
+    fn progress(&self, month: u32) -> f64 {
+        let part = |of: f64, all: f64| if all > 0.0 { (of / all).min(1.0) } else { 1.0 };
+        let time = part(month.into(), self.future.due.into());
+        time.min(part(self.hours_bought, self.hours_until_live))
+    }
+
     /// Grants and closings of the month.
     fn raise(&mut self, month: u32) {
-        let design = self.design;
-        for (index, instrument) in design.instruments.iter().enumerate() {
-            match &instrument.kind {
-                Kind::Grant(grant) => {
-                    let given = scaled(self.grants[index][month as usize], self.future.of(Factor::Donations));
-                    let left = month >= self.future.donor_leaves;
-                    let given = if left { given - part(given, grant.lead) } else { given };
-                    self.positions[index].paid += given;
-                    self.raised += given;
-                    self.takes(given);
-                }
+        let (design, of) = (self.design, self.of);
+        for &index in &of.order[self.number] {
+            let kind = &design.instruments[index].kind;
+            let Some(cash) = self.brought(month, index, self.live_at) else { continue };
+            self.raised += cash;
+            self.positions[index].paid += cash;
+            if let (false, Some(payouts)) = (matches!(kind, Kind::Grant(_)), &mut self.payouts) {
+                payouts.contribute(month, index, cash);
+            }
+            match kind {
                 Kind::Equity(equity) => {
-                    let Some(cash) = self.close(month, index, &equity.closing) else { continue };
                     let demand = self.future.of(Factor::EquityDemand);
                     let pre_money = scaled(equity.pre_money.units(), demand).max(1);
                     self.convert(pre_money, month);
-                    let shares = shares_for(cash, self.shares, pre_money);
-                    self.shares += shares;
-                    self.positions[index] = Position { paid: cash, shares, ..Position::default() };
+                    self.positions[index].shares = self.issue(cash, self.shares, pre_money);
                     self.takes(cash);
                 }
-                Kind::Convertible(note) => {
-                    let Some(cash) = self.close(month, index, &note.closing) else { continue };
-                    self.positions[index] =
-                        Position { paid: cash, since: Some(month), ..Position::default() };
-                    self.takes(cash);
-                }
-                Kind::Capped(capped) => {
-                    let Some(cash) = self.close(month, index, &capped.closing) else { continue };
-                    self.positions[index].paid = cash;
+                Kind::Convertible(_) => {
+                    self.positions[index].since = Some(month);
                     self.takes(cash);
                 }
                 Kind::Strategic(strategic) => {
-                    let closing = &strategic.capped.closing;
-                    let Some(cash) = self.close(month, index, closing) else { continue };
                     let compute = part(cash, strategic.in_kind);
-                    self.positions[index].paid = cash;
                     self.in_kind += compute;
-                    self.shadow += i128::from(compute);
+                    self.paper.in_kind += compute;
                     self.takes(cash - compute);
+                }
+                Kind::Grant(_) | Kind::Capped(_) => {
+                    self.takes(cash);
                 }
                 Kind::Offering(_) => {}
             }
         }
     }
 
-    /// What comes in where an investment closes this month.
-    fn close(&mut self, month: u32, index: usize, closing: &Closing) -> Option<u64> {
-        let due = match closing.when {
-            When::Month(at) => month == at,
-            When::AfterLive(months) => self.live_at.is_some_and(|live| month == live + months),
+    /// What an instrument that is no offering brings this month, if it brings anything.
+    fn brought(&self, month: u32, index: usize, live: Option<u32>) -> Option<u64> {
+        let closing = match &self.design.instruments[index].kind {
+            Kind::Grant(grant) => {
+                let given = scaled(self.grants[index][month as usize], self.future.of(Factor::Donations));
+                let left = month >= self.future.donor_leaves;
+                let given = if left { given - part(given, grant.lead) } else { given };
+                return (given > 0).then_some(given);
+            }
+            Kind::Equity(equity) => &equity.closing,
+            Kind::Convertible(note) => &note.closing,
+            Kind::Capped(capped) => &capped.closing,
+            Kind::Strategic(strategic) => &strategic.capped.closing,
+            Kind::Offering(_) => return None,
         };
-        if !due {
-            return None;
-        }
-        let brought = scaled(closing.demand.units(), self.future.of(Factor::EquityDemand));
-        let cash = brought.min(closing.seek.units());
-        if cash == 0 || cash < closing.least.units() {
-            return None;
-        }
-        self.raised += cash;
-        if let Some(payouts) = &mut self.payouts {
-            payouts.contribute(month, index, cash);
-        }
-        Some(cash)
+        let is_due = match closing.when {
+            When::Month(at) => month == at,
+            When::AfterLive(months) => live.is_some_and(|live| month == live + months),
+        };
+        let demand = || scaled(closing.demand.units(), self.future.of(Factor::EquityDemand));
+        let cash = if is_due { demand().min(closing.seek.units()) } else { 0 };
+        (cash > 0 && cash >= closing.least.units()).then_some(cash)
     }
 
     /// Notes become shares at the better of their cap and their discount, rounded down.
@@ -295,10 +312,61 @@ impl<'l> Life<'l> {
             let (Kind::Convertible(note), Some(since)) = (&instrument.kind, position.since) else { continue };
             let owed = owed(position.paid, note.interest, since, month);
             let discounted = pre_money - part(pre_money, note.discount);
-            position.shares = shares_for(owed, before, note.cap.units().min(discounted).max(1));
+            let value = note.cap.units().min(discounted).max(1);
+            position.shares = shares_for(owed, before, value).min(SHARES_MOST - self.shares);
             position.since = None;
             self.shares += position.shares;
         }
+    }
+
+    /// New shares for cash, at a value of the lab with so many.
+    fn issue(&mut self, cash: u64, before: u64, value: u64) -> u64 {
+        let shares = shares_for(cash, before, value).min(SHARES_MOST - self.shares);
+        self.shares += shares;
+        shares
+    }
+
+    /// What customers take this month and pay for, of the hours that are left: hours and cash.
+    fn sell(&mut self, month: u32, live: u32, replaced: u64, left: f64) -> (f64, u64) {
+        let (of, future) = (self.of, self.future);
+        let price = future.service[month as usize];
+        let volume = scaled(of.revenue[(month - live) as usize], future.of(Factor::Revenue));
+        let volume = float(volume.saturating_sub(replaced)) * future.demand[month as usize];
+        let hours = (volume / 1e6 * of.hours_per_cash).min(left);
+        let earned = if of.hours_per_cash > 0.0 {
+            self.scaled(1_000_000, hours / of.hours_per_cash * price)
+        } else {
+            self.scaled(1, volume * price)
+        };
+        (hours, earned)
+    }
+
+    /// A month after the lab closed: what its plan would have gone on to bring and to cost.
+    fn on_paper(&mut self, month: u32) {
+        let (of, future, at) = (self.of, self.future, month as usize);
+        if self.paper.live.is_none() && month >= future.live {
+            self.paper.live = Some(month);
+        }
+        let live = self.paper.live;
+        for index in 0..self.design.instruments.len() {
+            let Some(cash) = self.brought(month, index, live) else { continue };
+            let compute = match &self.design.instruments[index].kind {
+                Kind::Strategic(strategic) => part(cash, strategic.in_kind),
+                _ => 0,
+            };
+            self.paper.in_kind += compute;
+            self.paper.cash += i128::from(cash - compute);
+        }
+        let hour = float(of.study.mission.hour.units()) * future.compute[at];
+        let mut serve = 0;
+        if let Some(live) = live {
+            let (hours, earned) = self.sell(month, live, 0, float(of.capacity[(month - live) as usize]));
+            self.paper.cash += i128::from(earned);
+            serve = self.scaled(1, hours * hour);
+        }
+        let people = scaled(of.people[at], future.of(Factor::PeopleCost));
+        let research = self.scaled(1, float(of.hours[at]) * future.of(Factor::ResearchNeed) * hour);
+        self.paper.pays(people, serve + research);
     }
 
     /// A month of the lab at work.
@@ -319,19 +387,12 @@ impl<'l> Life<'l> {
                 waiting += spent.waiting;
                 replaced += part(spent.volume, offering.replaces());
             }
-            if capacity > 0.0 {
-                self.owed = self.owed.max(waiting / capacity);
+            if waiting > 0.0 {
+                self.owed = self.owed.max(waiting / capacity).min(study.question.months.into());
             }
-            let price = future.service[at];
-            let volume = scaled(of.revenue[since], future.of(Factor::Revenue)).saturating_sub(replaced);
-            let volume = float(volume) * future.demand[at];
-            let hours = (volume / 1e6 * hours_per_cash).min(capacity - served_hours);
+            let hours;
+            (hours, earned) = self.sell(month, live, replaced, capacity - served_hours);
             served_hours += hours;
-            earned = if hours_per_cash > 0.0 {
-                self.scaled(1_000_000, hours / hours_per_cash * price)
-            } else {
-                self.scaled(1, volume * price)
-            };
         }
         self.revenue[at % 12] = earned;
         let taken = self.takes(earned);
@@ -349,8 +410,7 @@ impl<'l> Life<'l> {
         let serve = self.scaled(1, served_hours * hour);
         let research = self.scaled(1, wanted * hour);
         let reserve = people.saturating_mul(u64::from(study.mission.reserve)).min(4 * MOST);
-        self.shadow -= i128::from(people) + i128::from(serve) + i128::from(scaled(1, planned * hour));
-        self.deepest = self.deepest.min(self.shadow);
+        self.paper.pays(people, serve + scaled(1, planned * hour));
 
         // Compute that was given goes first.
         let given = self.in_kind.min(serve + research);
@@ -359,12 +419,14 @@ impl<'l> Life<'l> {
         self.draw(month, short);
 
         // Fewer are paid where the reserve is short, and never fewer than the core.
-        let people = match u64::from(study.mission.reserve) {
-            0 => people.min(self.cash.saturating_sub(serve.saturating_sub(given))),
-            months => people.min(self.cash / months),
-        }
-        .max(core);
-        let must = people + serve.saturating_sub(given);
+        let serve_in_cash = serve.saturating_sub(given);
+        let affordable = self.cash.saturating_sub(serve_in_cash);
+        let affordable = match u64::from(study.mission.reserve) {
+            0 => affordable,
+            months => affordable.min(self.cash / months),
+        };
+        let people = people.min(affordable).max(core);
+        let must = people + serve_in_cash;
         if self.cash < must {
             self.close_down(month);
             return;
@@ -405,12 +467,14 @@ impl<'l> Life<'l> {
         let Some(payouts) = self.payouts.as_mut().filter(|_| cash > 0) else { return 0 };
         let paid = payouts.distribute(month, source, cash);
         self.pays(paid);
+        self.paper.cash -= i128::from(paid);
         paid
     }
 
     /// People could not be paid.
     fn close_down(&mut self, month: u32) {
         self.closed_at = Some(month);
+        self.paper.live = self.live_at;
         for index in 0..self.offerings.len() {
             let estate = self.offerings[index].as_mut().map_or(0, |offering| offering.abandon(month));
             self.takes(estate);
@@ -506,11 +570,11 @@ impl<'l> Life<'l> {
 
         let mut metrics = [f64::NAN; METRICS];
         let mut put = |metric: Metric, value: f64| metrics[metric.index()] = value;
-        put(Metric::Funded, flag(mission >= enough && !ruined_by(study.question.judged)));
+        put(Metric::Funded, flag(mission >= enough - SLACK && !ruined_by(study.question.judged)));
         put(Metric::Mission, mission);
         put(Metric::Ruin, flag(!stands));
         put(Metric::Runway, f64::from(self.closed_at.unwrap_or(months)));
-        put(Metric::PeakNeed, float_sum(self.deepest.unsigned_abs()) / 1e6);
+        put(Metric::PeakNeed, float_sum(self.paper.deepest.unsigned_abs()) / 1e6);
         put(Metric::Raised, whole(self.raised));
         put(Metric::Hours, self.hours_bought);
         put(Metric::HoursPerCash, ratio(self.hours_bought, whole(self.raised)));
@@ -518,7 +582,10 @@ impl<'l> Life<'l> {
         put(Metric::Kept, ratio(float(kept), float(out)));
         put(Metric::Value, whole(kept));
         put(Metric::Multiple, ratio(float_sum(worth), float_sum(paid)));
-        put(Metric::Loss, if paid > 0 { flag(worth < paid) } else { f64::NAN });
+        put(
+            Metric::Loss,
+            if paid > 0 { flag(float_sum(worth) < float_sum(paid) * (1.0 - DUST)) } else { f64::NAN },
+        );
         put(Metric::Refund, if offered > 0 { flag(refunded > 0) } else { f64::NAN });
         put(Metric::Refunded, ratio(float_sum(refunded), float_sum(offered)));
         let mut offerings = self.offerings.iter().flatten().peekable();
@@ -544,10 +611,25 @@ impl<'l> Life<'l> {
     }
 }
 
+impl Paper {
+    fn pays(&mut self, people: u64, compute: u64) {
+        let given = self.in_kind.min(compute);
+        self.in_kind -= given;
+        self.cash -= i128::from(people) + i128::from(compute - given);
+        self.deepest = self.deepest.min(self.cash);
+    }
+}
+
+/// Instruments with notes first.
+fn order(design: &Design) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..design.instruments.len()).collect();
+    order.sort_by_key(|&index| !matches!(design.instruments[index].kind, Kind::Convertible(_)));
+    order
+}
+
 /// `floor(cash × shares ÷ value)`
 fn shares_for(cash: u64, shares: u64, value: u64) -> u64 {
-    let new = u128::from(cash) * u128::from(shares) / u128::from(value);
-    u64::try_from(new).unwrap_or(u64::MAX / 4).min(u64::MAX / 4 - shares.min(u64::MAX / 4))
+    u64::try_from(u128::from(cash) * u128::from(shares) / u128::from(value)).unwrap_or(u64::MAX)
 }
 
 /// Principal and simple interest by the month, rounded down.

@@ -38,8 +38,10 @@ pub struct Prepared {
     rounds: Vec<PreparedRound>,
     /// Rules of the backers' votes, where the deployment has them.
     votes: Option<VotesPlan>,
-    /// When each milestone is effective, counted from live (or, before live, as a part of the way there).
+    /// When each milestone is attested.
     milestones: Vec<Milestone>,
+    /// Month in which the first round is open.
+    opens: u32,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ struct PreparedRound {
 
 #[derive(Debug, Clone, Copy)]
 enum Milestone {
-    /// Reached so far on the way from the start to live.
+    /// Once the service has come so far, in a part of the way.
     Before(f64),
     /// Seconds after live.
     After(u64),
@@ -165,6 +167,7 @@ impl Prepared {
             start,
             rounds: rounds.collect(),
             milestones: milestones.collect(),
+            opens: setup.rounds.iter().map(|round| month_of(start, round.open)).min().unwrap_or(NEVER),
             votes: plan.votes.clone().filter(|_| terms.votes),
             terms: terms.clone(),
             setup,
@@ -240,7 +243,8 @@ impl<'p> Offering<'p> {
     }
 
     /// What happens to it in a month, before the lab spends anything. `live`: the service is.
-    pub fn month(&mut self, month: u32, future: &Future, live: bool) {
+    /// `progress`: how far the service has come, from 0 to 1.
+    pub fn month(&mut self, month: u32, future: &Future, live: bool, progress: f64) {
         if self.stand == Stand::Ended {
             return;
         }
@@ -251,8 +255,8 @@ impl<'p> Offering<'p> {
             return;
         }
         // An ordinary token sale hands over when the last round has been cleared; it is no sign of a service.
-        self.attest(month, now, live || (self.of.terms.at_close && self.is_raised(month)));
-        if self.is_enjoined(future) {
+        self.attest(now, live || (self.of.terms.at_close && self.is_raised(month)), progress);
+        if month >= self.of.opens && self.is_enjoined(future) {
             self.enjoined = true;
             self.end(future.of(Factor::Penalty));
             return;
@@ -477,25 +481,25 @@ impl<'p> Offering<'p> {
         }
     }
 
-    fn attest(&mut self, month: u32, now: Time, live: bool) {
-        if !live || self.effective[usize::from(LIVE)] != 0 {
+    fn attest(&mut self, now: Time, live: bool, progress: f64) {
+        if self.effective[usize::from(LIVE)] != 0 {
             return;
         }
         let at = now + self.of.setup.notice_secs;
-        if at > self.of.setup.deadline || self.raised < self.of.setup.soft_cap {
-            return;
+        let live = live && at <= self.of.setup.deadline && self.raised >= self.of.setup.soft_cap;
+        if live {
+            self.effective[usize::from(LIVE)] = at;
         }
-        self.effective[usize::from(LIVE)] = at;
-        let way = float(u64::from(month) * MONTH_SECS);
         for (milestone, effective) in self.of.milestones.iter().zip(&mut self.effective[1..]) {
-            *effective = match milestone {
-                Milestone::Before(part) => self.of.start + scaled(1, way * part).max(1),
-                Milestone::After(secs) => at + secs,
-            };
+            match milestone {
+                Milestone::Before(part) if *effective == 0 && (live || progress >= *part) => *effective = at,
+                Milestone::After(secs) if live => *effective = at + secs,
+                _ => {}
+            }
         }
     }
 
-    /// The rate of injunctions counts while backers wait for something.
+    /// The rate of injunctions counts from the first round's opening on, while backers wait for something.
     fn is_enjoined(&mut self, future: &Future) -> bool {
         if self.undelivered() == 0 && self.stand == Stand::Live {
             return false;
@@ -571,8 +575,12 @@ impl<'p> Offering<'p> {
     /// It ends and cash goes back: the pots to positions, then the circulating pot to those who hold credits. A penalty
     /// comes first.
     fn end(&mut self, penalty: f64) {
-        // Bids of rounds that wait for the soft cap return whole, whatever the penalty.
-        self.refunded += self.waiting.drain(..).map(|index| self.proceeds[index]).sum::<u64>();
+        // Bids of rounds that wait for the soft cap return whole, whatever the penalty: nothing was raised by them.
+        for index in std::mem::take(&mut self.waiting) {
+            self.raised -= self.proceeds[index];
+            self.cohorts.retain(|cohort| usize::from(cohort.round) != index);
+            self.classes[index] = Class::default();
+        }
         let held = treasury::held(&self.pots, self.circulating);
         self.penalty = scaled(self.raised, penalty).min(held);
         treasury::draw(&mut self.pots, &mut self.circulating, self.penalty).expect("at most what is held");

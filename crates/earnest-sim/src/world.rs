@@ -99,7 +99,9 @@ pub struct Future {
     pub demand: Vec<f64>,
     /// The crypto coin by month, 1 at the start.
     pub crypto: Vec<f64>,
-    /// The first month in which the service can be live; [`NEVER`].
+    /// The month in which the service is due, late as it is, whether or not it ever comes.
+    pub due: u32,
+    /// The first month in which it can be live; [`NEVER`].
     pub live: u32,
     /// Of the regulator's first injunction, had an offering stood since the start at exposure 1; in hazard, not in months:
     /// it falls once the hazard lived through exceeds this.
@@ -128,8 +130,8 @@ impl Future {
         into.donor_leaves = event(of(Factor::DonorLeaves));
         into.cash_break = event(of(Factor::CashBreak));
         into.injunction = -libm::log(months.uniform());
-        into.live =
-            if sure < of(Factor::NeverLive) { NEVER } else { later(study.service.live, of(Factor::Delay)) };
+        into.due = later(study.service.live, of(Factor::Delay));
+        into.live = if sure < of(Factor::NeverLive) { NEVER } else { into.due };
 
         let step = |change: f64, volatility: f64| {
             // So that the median grows by `change` a year.
@@ -171,6 +173,7 @@ impl Future {
             service: Vec::new(),
             demand: Vec::new(),
             crypto: Vec::new(),
+            due: NEVER,
             live: NEVER,
             injunction: f64::INFINITY,
             run: NEVER,

@@ -138,7 +138,13 @@ fn together(plan: &str, demand: &[&str], factor: f64, live: Option<u32>, draw: u
     for month in 0..u32::try_from(months).unwrap() {
         let now = of.time(month);
         let is_live = live.is_some_and(|live| month >= live);
-        offering.month(month, &future, is_live);
+        let before = offering.effective.clone();
+        offering.month(month, &future, is_live, live.map_or(0.0, |live| f64::from(month) / f64::from(live)));
+        for (subject, (effective, before)) in (0u8..).zip(offering.effective.iter().zip(&before)) {
+            if effective != before {
+                raise.apply(effective - of.setup.notice_secs, WHO, &Call::Attest { subject }).unwrap();
+            }
+        }
         if month == cleared {
             ids = bid(&of, &mut raise, &offering);
             for round in 0..u8::try_from(of.rounds.len()).unwrap() {
@@ -156,14 +162,6 @@ fn together(plan: &str, demand: &[&str], factor: f64, live: Option<u32>, draw: u
         }
         if month < cleared {
             continue;
-        }
-        if live == Some(month) {
-            for (subject, effective) in
-                (0u8..).zip(&offering.effective).filter(|(_, effective)| **effective != 0)
-            {
-                let at = effective - of.setup.notice_secs;
-                raise.apply(at, WHO, &Call::Attest { subject }).unwrap();
-            }
         }
         let slack = ids.len() as u64 + 1;
         if raise.offering.is_effective(LIVE, now) {
@@ -219,7 +217,7 @@ fn a_missed_soft_cap_leaves_nothing_raised() {
     let of = terms(&study);
     let mut offering = Offering::new(&of);
     let future = calm(1.0, 80);
-    (0..80).for_each(|month| offering.month(month, &future, month > 12));
+    (0..80).for_each(|month| offering.month(month, &future, month > 12, 0.0));
     assert_eq!((offering.raised, offering.cash(), offering.stand), (0, 0, Stand::Ended));
     assert!(offering.holds());
 }
@@ -246,7 +244,7 @@ fn in_a_run(share: f64) -> (Vec<bool>, u64) {
     let first = of.rounds.iter().map(|round| round.clears).max().unwrap();
     let mut suspended = Vec::new();
     for month in 0..first + 14 {
-        offering.month(month, &future, month > first);
+        offering.month(month, &future, month > first, 0.0);
         if month >= first {
             suspended.push(offering.suspended());
         }

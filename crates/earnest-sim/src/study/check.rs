@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use earnest_core::money::Bps;
 use earnest_core::plan::fault::{Fault, Source};
 use earnest_core::plan::instant::LAST;
 
@@ -212,6 +213,19 @@ impl Check<'_, '_> {
     }
 
     fn instrument(&mut self, here: &str, kind: &Kind) {
+        let closing = match kind {
+            Kind::Equity(equity) => Some(&equity.closing),
+            Kind::Convertible(note) => Some(&note.closing),
+            Kind::Capped(capped) | Kind::Strategic(Strategic { capped, .. }) => Some(&capped.closing),
+            Kind::Grant(_) | Kind::Offering(_) => None,
+        };
+        let last = self.study.question.months.saturating_sub(1);
+        if let Some(Closing { when: When::Month(month), .. }) = closing
+            && *month > last
+        {
+            let message = format!("month {month} never comes: the study's last is {last}");
+            self.refuse(&format!("{here}.month"), message, "write an earlier month, or more study.months");
+        }
         match kind {
             Kind::Grant(grant) => self.line(&format!("{here}.amount"), &grant.amount),
             Kind::Equity(equity) if equity.pre_money.units() == 0 => {
@@ -219,6 +233,13 @@ impl Check<'_, '_> {
                     &format!("{here}.pre_money"),
                     "a lab worth nothing has no price for a share",
                     "write its value",
+                );
+            }
+            Kind::Convertible(note) if note.discount == Bps::ONE => {
+                self.refuse(
+                    &format!("{here}.discount"),
+                    "at no price at all it takes the whole lab",
+                    "write less than 100%",
                 );
             }
             Kind::Convertible(note) if note.cap.units() == 0 => {
