@@ -80,6 +80,16 @@ metrics! {
 }
 
 impl Metric {
+    /// Whether every design has it in every future: only then can designs be ranked by it, or the best would be the one that
+    /// leaves out its worst futures.
+    pub fn is_everywhere(self) -> bool {
+        use Metric::*;
+        !matches!(
+            self,
+            HoursPerCash | Kept | Multiple | Loss | Refund | Refunded | Enjoined | Drawn | Penalty
+        )
+    }
+
     /// Its place in a row.
     pub fn index(self) -> usize {
         self as usize

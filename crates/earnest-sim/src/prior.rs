@@ -85,6 +85,18 @@ impl Prior {
     }
 }
 
+impl Prior {
+    /// Probability of a value below this, between 0 and 1.
+    pub fn below(&self, value: f64) -> f64 {
+        let (mut low, mut high) = (-8.0, 8.0);
+        for _ in 0..60 {
+            let z = f64::midpoint(low, high);
+            if self.at(z) < value { low = z } else { high = z }
+        }
+        normal::below(low)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,8 +106,9 @@ mod tests {
         for shape in [Shape::Normal, Shape::Lognormal, Shape::Logit] {
             let prior =
                 Prior { low: 0.02, mid: 0.1, high: 0.7, shape, grade: Grade::C, source: String::new() };
-            for (z, value) in [(-Z, 0.02), (0.0, 0.1), (Z, 0.7)] {
+            for (z, value, below) in [(-Z, 0.02, 0.05), (0.0, 0.1, 0.5), (Z, 0.7, 0.95)] {
                 assert!((prior.at(z) - value).abs() < 1e-12, "{shape:?}");
+                assert!((prior.below(value) - below).abs() < 1e-9, "{shape:?}");
             }
             let mut last = f64::NEG_INFINITY;
             for step in -400..400 {

@@ -78,12 +78,7 @@ pub(super) fn regret(study: &Study, table: &Table) -> Vec<Regret> {
     let metric = study.question.decide_by;
     let sign = if metric.meaning().more_is_better == Some(false) { -1.0 } else { 1.0 };
     let columns: Vec<Vec<f64>> = (0..study.designs.len())
-        .map(|design| {
-            table
-                .metric(design, metric)
-                .map(|value| if value.is_nan() { f64::NEG_INFINITY } else { sign * value })
-                .collect()
-        })
+        .map(|design| table.metric(design, metric).map(|value| sign * value).collect())
         .collect();
     let best: Vec<f64> = (0..table.paths())
         .map(|path| columns.iter().map(|column| column[path]).fold(f64::NEG_INFINITY, f64::max))

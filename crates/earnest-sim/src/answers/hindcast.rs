@@ -12,7 +12,8 @@ use crate::run::Interrupted;
 use crate::statistics::{count, crps, quantile};
 use crate::study::Observed;
 
-/// All outcomes of a study. What happened or did not is scored and not counted: between 0 and 1 an interval covers both.
+/// All outcomes of a study. What happened or did not is scored and not counted, for between 0 and 1 an interval covers
+/// both; nor is what no future had.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Hindcast {
     /// One by one.
@@ -100,7 +101,9 @@ pub(super) fn score(asked: &Asked<'_>, table: &Table) -> Result<Option<Hindcast>
     }
     let counted = |which: fn(&Score) -> bool| {
         let quantity = |observed: &Observed| observed.metric.meaning().unit != Unit::Chance;
-        scores.iter().zip(&study.outcomes).filter(|(score, seen)| quantity(seen) && which(score)).count()
+        let arises = |score: &Score| !score.foretold[2].is_nan();
+        let all = scores.iter().zip(&study.outcomes);
+        all.filter(|(score, seen)| quantity(seen) && arises(score) && which(score)).count()
     };
     let (within_50, within_90) = (counted(|score| score.within_50), counted(|score| score.within_90));
     Ok(Some(Hindcast { within_50, within_90, cases: counted(|_| true), scores }))

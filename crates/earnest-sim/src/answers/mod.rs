@@ -190,7 +190,9 @@ impl Share {
 
 /// Rows of outcomes: by path, then by design.
 pub struct Table {
-    rows: Vec<Vec<f64>>,
+    chunks: Vec<Vec<f64>>,
+    /// Numbers of a row.
+    width: usize,
     /// Where each design's row begins in a path's.
     starts: Vec<usize>,
     /// Instruments of each.
@@ -204,20 +206,22 @@ impl Table {
         for &stakes in &stakes {
             starts.push(starts[starts.len() - 1] + width(stakes));
         }
-        let all = starts.pop().expect("at least one");
-        let rows = chunks.iter().flat_map(|chunk| chunk.chunks_exact(all).map(<[f64]>::to_vec)).collect();
-        Table { rows, starts, stakes }
+        let width = starts.pop().expect("at least one");
+        Table { chunks, width, starts, stakes }
     }
 
     /// Paths.
     pub fn paths(&self) -> usize {
-        self.rows.len()
+        self.chunks.iter().map(Vec::len).sum::<usize>() / self.width
+    }
+
+    fn column(&self, at: usize) -> impl Iterator<Item = f64> + use<'_> {
+        self.chunks.iter().flat_map(move |chunk| chunk.iter().skip(at).step_by(self.width).copied())
     }
 
     /// A metric of a design over the paths.
     pub fn metric(&self, design: usize, metric: Metric) -> impl Iterator<Item = f64> + use<'_> {
-        let at = self.starts[design] + metric.index();
-        self.rows.iter().map(move |row| row[at])
+        self.column(self.starts[design] + metric.index())
     }
 
     /// What became of an instrument of a design, over the paths.
@@ -227,14 +231,12 @@ impl Table {
         instrument: usize,
         share: Share,
     ) -> impl Iterator<Item = f64> + use<'_> {
-        let at = self.starts[design] + METRICS + STAKE * instrument + share as usize;
-        self.rows.iter().map(move |row| row[at])
+        self.column(self.starts[design] + METRICS + STAKE * instrument + share as usize)
     }
 
     /// A point of the course of a design's cash over the paths.
     pub fn course(&self, design: usize, point: usize) -> impl Iterator<Item = f64> + '_ {
-        let at = self.starts[design] + METRICS + STAKE * self.stakes[design] + point;
-        self.rows.iter().map(move |row| row[at])
+        self.column(self.starts[design] + METRICS + STAKE * self.stakes[design] + point)
     }
 }
 
@@ -314,8 +316,10 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
         ..depth
     };
     let stresses = stresses(&asked, depth.stress)?;
-    let sweeps = sweep::sweeps(&asked, depth.sweep)?;
-    let maps = sweep::maps(&asked, depth.map)?;
+    let regret = compare::regret(study, &table);
+    let favourite = regret.iter().min_by(|a, b| a.mean.total_cmp(&b.mean)).map_or(0, |best| best.design);
+    let sweeps = sweep::sweeps(&asked, depth.sweep, favourite)?;
+    let maps = sweep::maps(&asked, depth.map, favourite)?;
     let variance = sobol::variance(&asked, depth.sobol)?;
 
     let designs: Vec<DesignAnswer> =
@@ -338,7 +342,7 @@ pub fn answer(study: &Study, depth: Depth, workers: &Workers<'_>) -> Result<(Ans
         depth,
         decide_by: study.question.decide_by.meaning().key,
         pairs: compare::pairs(study, &table),
-        regret: compare::regret(study, &table),
+        regret,
         flips: sweep::flips(study, &sweeps),
         sweeps: sweeps.into_iter().map(|(sweep, _)| sweep).collect(),
         variance,

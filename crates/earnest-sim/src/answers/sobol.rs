@@ -140,8 +140,7 @@ fn samples(asked: &Asked<'_>, bases: u32) -> Result<Vec<Samples>, Interrupted> {
                 let values = values(study, &independent, z, &[]);
                 Future::draw(study, values, &mut Dice::new(seed, luck, base.into()), &mut future);
                 for design in 0..designs {
-                    let value = asked.prepared.live(design, &future).metrics[metric];
-                    numbers.push(if value.is_nan() { 0.0 } else { value });
+                    numbers.push(asked.prepared.live(design, &future).metrics[metric]);
                 }
             };
             at(&a, Purpose::Months);

@@ -43,9 +43,10 @@ pub struct Flip {
     pub below: usize,
     /// Best above.
     pub above: usize,
-    /// The threshold: between two values held, where the straight lines through the two designs' means cross.
+    /// The threshold: between two values held, where the straight lines through the two designs' means cross; half way where
+    /// the two designs are equal at one of them, for then they part anywhere between.
     pub at: f64,
-    /// Monte Carlo interval of 95%, within the two values.
+    /// Monte Carlo interval of 95%, within the two values; both of them where the designs are equal at one.
     pub low: f64,
     /// Its upper end.
     pub high: f64,
@@ -76,7 +77,12 @@ pub struct Map {
 type Point = Vec<f64>;
 
 /// Sweeps over the factors that vary, with the values of every path.
-pub(super) fn sweeps(asked: &Asked<'_>, paths: u32) -> Result<Vec<(Sweep, Vec<Point>)>, Interrupted> {
+/// `favourite`: the best of the study, which is best wherever no other is better.
+pub(super) fn sweeps(
+    asked: &Asked<'_>,
+    paths: u32,
+    favourite: usize,
+) -> Result<Vec<(Sweep, Vec<Point>)>, Interrupted> {
     let study = asked.study;
     let factors = study.varied();
     let points = u32::try_from(POINTS.len()).expect("nine");
@@ -96,8 +102,12 @@ pub(super) fn sweeps(asked: &Asked<'_>, paths: u32) -> Result<Vec<(Sweep, Vec<Po
             probabilities: POINTS.into(),
             means: stats.iter().map(|row| row.iter().map(|(mean, _)| *mean).collect()).collect(),
             errors: stats.iter().map(|row| row.iter().map(|(_, error)| *error).collect()).collect(),
-            best: stats.iter().map(|row| best(study, row).0).collect(),
-            sure: stats.iter().zip(&points).map(|(row, point)| is_sure(study, row, point)).collect(),
+            best: stats.iter().map(|row| best(study, row, favourite).0).collect(),
+            sure: stats
+                .iter()
+                .zip(&points)
+                .map(|(row, point)| is_sure(study, row, point, favourite))
+                .collect(),
         };
         (sweep, points)
     };
@@ -111,35 +121,37 @@ fn held(study: &Study, factor: Factor, p: f64) -> f64 {
 
 fn of_designs(study: &Study, point: &[f64]) -> Vec<(f64, f64)> {
     let designs = study.designs.len();
-    let column = |design: usize| -> Vec<f64> {
-        point.iter().skip(design).step_by(designs).copied().filter(|value| !value.is_nan()).collect()
-    };
+    let column =
+        |design: usize| -> Vec<f64> { point.iter().skip(design).step_by(designs).copied().collect() };
     (0..designs).map(|design| mean_and_error(&column(design))).collect()
 }
 
-/// The best design and the second; the earlier where two are equal.
-fn best(study: &Study, row: &[(f64, f64)]) -> (usize, usize) {
+/// The best design and the second; where two are equal the favourite, and then the earlier.
+fn best(study: &Study, row: &[(f64, f64)], favourite: usize) -> (usize, usize) {
     let sign = if study.question.decide_by.meaning().more_is_better == Some(false) { -1.0 } else { 1.0 };
     let better = |a: usize, b: usize| sign * row[a].0 > sign * row[b].0;
     let pick = |not: Option<usize>| {
-        let candidates = (0..row.len()).filter(|design| Some(*design) != not && !row[*design].0.is_nan());
-        candidates.reduce(|best, design| if better(design, best) { design } else { best }).unwrap_or(0)
+        let others = (0..row.len()).filter(|design| *design != favourite);
+        let candidates = std::iter::once(favourite).chain(others).filter(|design| Some(*design) != not);
+        candidates
+            .reduce(|best, design| if better(design, best) { design } else { best })
+            .unwrap_or(favourite)
     };
     let first = pick(None);
     (first, pick(Some(first)))
 }
 
-/// One design less another in every path in which both have a value: mean and error.
+/// One design less another, path by path: mean and error.
 fn gap(study: &Study, point: &[f64], one: usize, other: usize) -> (f64, f64) {
     let rows = point.chunks_exact(study.designs.len());
-    let gaps: Vec<f64> = rows.map(|row| row[one] - row[other]).filter(|gap| !gap.is_nan()).collect();
+    let gaps: Vec<f64> = rows.map(|row| row[one] - row[other]).collect();
     mean_and_error(&gaps)
 }
 
-/// Whether the best leads every other design that has a value by more than Monte Carlo error.
-fn is_sure(study: &Study, row: &[(f64, f64)], point: &[f64]) -> bool {
-    let (first, _) = best(study, row);
-    (0..row.len()).filter(|&other| other != first && !row[other].0.is_nan()).all(|other| {
+/// Whether the best leads every other design by more than Monte Carlo error.
+fn is_sure(study: &Study, row: &[(f64, f64)], point: &[f64], favourite: usize) -> bool {
+    let (first, _) = best(study, row, favourite);
+    (0..row.len()).filter(|&other| other != first).all(|other| {
         let (mean, error) = gap(study, point, first, other);
         mean.abs() > Z95 * error
     })
@@ -158,14 +170,16 @@ pub(super) fn flips(study: &Study, sweeps: &[(Sweep, Vec<Point>)]) -> Vec<Flip> 
             let (after, error_after) = gap(study, &points[place], above, below);
             let (from, to) = (sweep.values[place - 1], sweep.values[place]);
             let slope = after - before;
-            if slope == 0.0 {
-                continue;
-            }
-            let part = (-before / slope).clamp(0.0, 1.0);
-            let error =
-                libm::sqrt(error_before * error_before * (1.0 - part) + error_after * error_after * part);
-            let wide = Z95 * error / slope.abs();
+            let (part, wide) = if before == 0.0 || after == 0.0 {
+                (0.5, 0.5)
+            } else {
+                let part = (-before / slope).clamp(0.0, 1.0);
+                let error =
+                    libm::sqrt(error_before * error_before * (1.0 - part) + error_after * error_after * part);
+                (part, Z95 * error / slope.abs())
+            };
             let at = |part: f64| from + part.clamp(0.0, 1.0) * (to - from);
+            let factor = Factor::of(sweep.factor).expect("one of the study's");
             flips.push(Flip {
                 factor: sweep.factor,
                 below,
@@ -173,15 +187,15 @@ pub(super) fn flips(study: &Study, sweeps: &[(Sweep, Vec<Point>)]) -> Vec<Flip> 
                 at: at(part),
                 low: at(part - wide),
                 high: at(part + wide),
-                probability: sweep.probabilities[place - 1]
-                    + part * (sweep.probabilities[place] - sweep.probabilities[place - 1]),
+                probability: study.prior(factor).below(at(part)),
             });
         }
     }
     flips
 }
 
-pub(super) fn maps(asked: &Asked<'_>, paths: u32) -> Result<Vec<Map>, Interrupted> {
+/// `favourite` as in [`sweeps`].
+pub(super) fn maps(asked: &Asked<'_>, paths: u32, favourite: usize) -> Result<Vec<Map>, Interrupted> {
     let study = asked.study;
     let side = SIDE.len();
     let places = u32::try_from(side * side).expect("few");
@@ -206,10 +220,10 @@ pub(super) fn maps(asked: &Asked<'_>, paths: u32) -> Result<Vec<Map>, Interrupte
         for place in 0..side * side {
             let point = chunks.next().expect("one for each place");
             let row = of_designs(study, &point);
-            let (first, second) = best(study, &row);
+            let (first, second) = best(study, &row, favourite);
             map.best[place / side].push(first);
             map.lead[place / side].push(gap(study, &point, first, second).0.abs());
-            map.sure[place / side].push(is_sure(study, &row, &point));
+            map.sure[place / side].push(is_sure(study, &row, &point, favourite));
         }
         map
     };

@@ -222,6 +222,26 @@ fn a_missed_soft_cap_leaves_nothing_raised() {
     assert!(offering.holds());
 }
 
+#[test]
+fn a_milestone_before_live_comes_on_the_way_and_no_injunction_before_the_sale() {
+    let billions = ["3_000_000_000 cash", "7_000_000_000 cash", "9_000_000_000 cash"];
+    let study = study("../studies/openai-2018-early-tap.toml", &billions);
+    let of = terms(&study);
+    let mut future = calm(1.0, 80);
+    future.values[Factor::Injunction.index()] = 1e-6;
+    let mut offering = Offering::new(&of);
+    let ceiling = |offering: &Offering<'_>, month: u32| offering.available(month) + offering.tap_paid;
+    let mut highest = 0;
+    for month in 0..40 {
+        offering.month(month, &future, false, f64::from(month) / 60.0);
+        assert_eq!(offering.hazard > 0.0, month >= of.opens, "month {month}");
+        highest = highest.max(ceiling(&offering, month));
+    }
+    assert_eq!(offering.effective[usize::from(LIVE)], 0);
+    assert!(offering.effective[1] > 0, "half of the way is month 30");
+    assert!(highest > 500_000_000_000_000, "{highest} is beyond the ceiling at the start");
+}
+
 /// Lives through a plan with votes (threshold 5%, quorum 30%, majority two thirds, cooldown 90 days) and a run in month 3
 /// after the first clearing.
 fn in_a_run(share: f64) -> (Vec<bool>, u64) {

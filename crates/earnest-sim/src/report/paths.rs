@@ -90,7 +90,9 @@ pub fn write_csv(answers: &Answers, table: &Table, out: impl Write) -> Result<()
 }
 
 fn inert(name: &str) -> String {
-    if name.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{name}") } else { name.to_owned() }
+    let first = name.trim_start().chars().next();
+    let is_formula = first.is_some_and(|first| "=+-@＝＋－＠".contains(first));
+    if is_formula || name.starts_with(['\t', '\r']) { format!("'{name}") } else { name.to_owned() }
 }
 
 /// Writes Parquet, compressed by Snappy, a row group for each design.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use earnest_report::figure::plain as clean;
+
 use crate::answers::{Answers, DesignAnswer, MetricAnswer};
 use crate::outcome::{Metric, Unit};
 
@@ -139,11 +141,14 @@ fn hindcast(text: &mut String, answers: &Answers) {
         let [low, .., high] = score.foretold;
         let _ = writeln!(
             text,
-            "  {:<44} {:>9}, foretold {} to {}{}",
+            "  {:<44} {:>9}, foretold {}{}",
             clean(&score.name),
             show(score.value, unit),
-            show(low, unit),
-            show(high, unit),
+            if low.is_nan() {
+                "in no future".to_owned()
+            } else {
+                format!("{} to {}", show(low, unit), show(high, unit))
+            },
             if score.disputed.is_some() { " (disputed)" } else { "" }
         );
     }
@@ -165,15 +170,11 @@ fn percent(value: f64) -> String {
 
 fn large(value: f64) -> String {
     let (size, word) = match value.abs() {
+        v if v >= 1e15 => return format!("{value:.1e}"),
         v if v >= 1e9 => (1e9, " B"),
         v if v >= 1e6 => (1e6, " M"),
         v if v >= 1e3 => (1e3, " k"),
         _ => (1.0, ""),
     };
     format!("{:.1}{word}", value / size)
-}
-
-/// Text of a study, without what could play tricks on a terminal.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }

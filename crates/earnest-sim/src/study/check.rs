@@ -68,10 +68,15 @@ impl Check<'_, '_> {
         if self.study.mission.hour.units() == 0 {
             self.refuse("mission.hour", "compute that costs nothing", "write the price of an hour");
         }
-        if question.decide_by.meaning().more_is_better.is_none() {
+        let (metric, hint) = (question.decide_by, "write \"funded\", \"mission\", \"value\" or \"control\"");
+        let key = metric.meaning().key;
+        if metric.meaning().more_is_better.is_none() {
+            let message = format!("`{key}` is neither better nor worse for being more");
+            self.refuse("study.decide_by", message, hint);
+        } else if !metric.is_everywhere() {
             let message =
-                format!("`{}` is neither better nor worse for being more", question.decide_by.meaning().key);
-            self.refuse("study.decide_by", message, "write \"funded\", \"mission\" or \"value\"");
+                format!("`{key}` is not there in every future, so its means are over different futures");
+            self.refuse("study.decide_by", message, hint);
         }
     }
 

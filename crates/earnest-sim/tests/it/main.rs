@@ -3,6 +3,7 @@
 mod bad_studies;
 mod closed_forms;
 mod docs;
+mod found;
 mod fuzzed;
 mod hindcasts;
 mod runs;
