@@ -164,3 +164,29 @@ service = { live = 0, serving = "0%", needs = "0%", revenue = [[0, "200 cash"]],
     let study = lab("500", PEOPLE, &(design("none", &[NONE]) + &design("notes", &instruments)));
     assert!(all(&study, 1, Metric::Control) < 1e-6);
 }
+
+#[test]
+fn who_got_exactly_what_was_paid_has_lost_nothing() {
+    let source = format!(
+        r#"
+schema = 1
+study = {{ name = "par", start = 2026-08-01T00:00:00Z, months = 60, paths = 4 }}
+lab = {{ cash = "1000000 cash" }}
+mission = {{ hour = "1 cash", hours = [[0, "0 hours"]], people = [[0, "1 cash"]], reserve = 0 }}
+service = {{ live = 8, serving = "0%", needs = "0%", revenue = [[0, "0 cash"]], capacity = [[0, "0 hours"]] }}
+{}{}
+"#,
+        design("none", &[NONE]),
+        design(
+            "par",
+            &[
+                r#"kind = "offering"; plan = "../plans/quickstart.toml"; worth = "0.473684 cash"; demand = ["333_333.333333 cash", "0 cash"]"#
+            ]
+        )
+    );
+    let study = read(&source).unwrap_or_else(|faults| panic!("{faults}"));
+    // Half of them at a discount of a tenth: 0.5 × 18 ÷ 19 for a credit, to six places. Service is rounded down each month.
+    let multiple = all(&study, 1, Metric::Multiple);
+    assert!((1.0 - 1e-6..1.0).contains(&multiple), "{multiple}");
+    assert_eq!(all(&study, 1, Metric::Loss), 0.0);
+}
