@@ -45,9 +45,11 @@ pub enum Interrupted {
 /// Phase, chunk and numbers.
 type Record = (u32, u32, Vec<f64>);
 
-/// A file of finished chunks.
+/// A file of finished chunks, locked for as long as it is open.
 pub struct Kept {
     inner: Mutex<(File, Vec<Record>)>,
+    /// What every record's checksum begins with, so that none counts for another study.
+    head: Vec<u8>,
 }
 
 impl Kept {
@@ -55,6 +57,12 @@ impl Kept {
     /// depend on; work of something else is thrown away, and so is a record that was cut off in the middle.
     pub fn open(path: &Path, of: &[u8]) -> std::io::Result<Self> {
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(std::io::Error::other("it is no file"));
+        }
+        if file.try_lock().is_err() {
+            return Err(std::io::Error::other("another run keeps its work in it"));
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         if !bytes.is_empty() && !bytes.starts_with(&MARK[..FAMILY]) {
@@ -65,7 +73,7 @@ impl Kept {
         let mut good = 0;
         if bytes.starts_with(&head) {
             good = head.len();
-            while let Some((record, length)) = record(&bytes[good..]) {
+            while let Some((record, length)) = record(&head, &bytes[good..]) {
                 done.push(record);
                 good += length;
             }
@@ -76,7 +84,7 @@ impl Kept {
         }
         file.set_len(good as u64)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Kept { inner: Mutex::new((file, done)) })
+        Ok(Kept { inner: Mutex::new((file, done)), head })
     }
 
     fn of_phase(&self, phase: u32) -> Vec<(u32, Vec<f64>)> {
@@ -95,19 +103,24 @@ impl Kept {
         for number in numbers {
             bytes.extend(number.to_bits().to_le_bytes());
         }
-        let sum = Sha256::digest(&bytes);
-        bytes.extend(&sum[..SUM]);
+        let sum = checksum(&self.head, &bytes);
+        bytes.extend(sum);
         self.inner.lock().expect("no panic holds it").0.write_all(&bytes)
     }
 }
 
-/// The record at the beginning of these bytes and its length, if it is whole.
-fn record(bytes: &[u8]) -> Option<(Record, usize)> {
+fn checksum(head: &[u8], record: &[u8]) -> [u8; SUM] {
+    let sum = Sha256::new().chain_update(head).chain_update(record).finalize();
+    std::array::from_fn(|place| sum[place])
+}
+
+/// The record at the beginning of these bytes and its length, if it is whole and of this study.
+fn record(head: &[u8], bytes: &[u8]) -> Option<(Record, usize)> {
     let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let (phase, chunk, count) = (word(0)?, word(4)?, word(8)? as usize);
     let end = HEAD.checked_add(count.checked_mul(8)?)?;
     let sum = bytes.get(end..end.checked_add(SUM)?)?;
-    if Sha256::digest(&bytes[..end])[..SUM] != *sum {
+    if checksum(head, &bytes[..end]) != *sum {
         return None;
     }
     let numbers = bytes[HEAD..end].chunks_exact(8);
@@ -116,17 +129,18 @@ fn record(bytes: &[u8]) -> Option<(Record, usize)> {
 }
 
 impl Workers<'_> {
-    /// Does chunks 0 to `count` of a phase; what each came to, in their order.
+    /// Does chunks 0 to `count` of a phase, each of which comes to `length` numbers; in their order.
     pub fn chunks(
         &self,
         phase: u32,
         name: &str,
         count: u32,
+        length: impl Fn(u32) -> usize,
         work: impl Fn(u32) -> Vec<f64> + Sync,
     ) -> Result<Vec<Vec<f64>>, Interrupted> {
         let mut results: Vec<Option<Vec<f64>>> = vec![None; count as usize];
         for (chunk, numbers) in self.kept.as_ref().map(|kept| kept.of_phase(phase)).unwrap_or_default() {
-            if let Some(place) = results.get_mut(chunk as usize) {
+            if let Some(place) = results.get_mut(chunk as usize).filter(|_| numbers.len() == length(chunk)) {
                 *place = Some(numbers);
             }
         }
@@ -170,6 +184,10 @@ mod tests {
         Workers { threads, progress: &|_, _, _| {}, stop, kept }
     }
 
+    fn length(chunk: u32) -> usize {
+        chunk as usize % 7
+    }
+
     fn work(chunk: u32) -> Vec<f64> {
         (0..chunk % 7).map(|i| f64::from(chunk) + f64::from(i) / 8.0).collect()
     }
@@ -179,8 +197,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("earnest-kept-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let go = AtomicBool::new(false);
-        let whole = workers(1, &go, None).chunks(0, "", 100, work).unwrap();
-        assert_eq!(workers(16, &go, None).chunks(0, "", 100, work).unwrap(), whole);
+        let whole = workers(1, &go, None).chunks(0, "", 100, length, work).unwrap();
+        assert_eq!(workers(16, &go, None).chunks(0, "", 100, length, work).unwrap(), whole);
 
         for _ in 0..40 {
             let (stop, left) = (AtomicBool::new(false), AtomicU32::new(7));
@@ -191,7 +209,9 @@ mod tests {
                 work(chunk)
             };
             let kept = Kept::open(&path, b"a study").unwrap();
-            match workers(3, &stop, Some(kept)).chunks(4, "", 100, some) {
+            // With a right checksum and a wrong length.
+            kept.put(4, 99, &[1.0; 3]).unwrap();
+            match workers(3, &stop, Some(kept)).chunks(4, "", 100, length, some) {
                 Ok(done) => {
                     assert_eq!(done, whole);
                     break;
@@ -204,6 +224,8 @@ mod tests {
         }
         let other = Kept::open(&path, b"another study").unwrap();
         assert!(other.of_phase(4).is_empty());
+        assert!(Kept::open(&path, b"another study").is_err(), "it is open");
+        drop(other);
         std::fs::write(&path, "my thesis").unwrap();
         assert!(Kept::open(&path, b"a study").is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "my thesis");

@@ -1,5 +1,7 @@
 //! Reading a plan from disk: its faults, its warnings, and the hashes of the documents that lie beside it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -13,10 +15,21 @@ pub fn read(path: &Path) -> Result<Plan> {
 
 /// The same, with the warnings.
 pub fn read_with_warnings(path: &Path) -> Result<(Plan, Vec<Warning>)> {
-    let source = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let source = text(path).with_context(|| format!("cannot read {}", path.display()))?;
     let (plan, warnings) = Plan::read(&path.display().to_string(), &source)?;
     check_documents(&plan, path.parent().unwrap_or(Path::new(".")))?;
     Ok((plan, warnings))
+}
+
+/// The text of a plan or a study, if it is of a size that people write: a device or a film is refused.
+pub fn text(path: &Path) -> std::io::Result<String> {
+    const MOST: u64 = 4 << 20;
+    let mut text = String::new();
+    let length = File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+    if length as u64 > MOST {
+        return Err(std::io::Error::other("it is larger than 4 MiB"));
+    }
+    Ok(text)
 }
 
 /// A plan that is in the binary.

@@ -1,7 +1,7 @@
 //! `earnest simulate`: ways to fund one lab under the same futures, before anyone raises a dollar.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -14,6 +14,7 @@ use earnest_sim::report;
 use earnest_sim::run::{Kept, Workers};
 use earnest_sim::study::{ROWS_MAX, Study};
 use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::NamedTempFile;
 
 use crate::plan_file;
 
@@ -55,11 +56,8 @@ impl Simulate {
     /// Reads, runs, writes. Files are written whole or not at all.
     pub fn run(self) -> Result<()> {
         let (study, source) = self.read()?;
-        let files = [&self.html, &self.csv, &self.parquet].into_iter().flatten();
-        for path in files.clone() {
-            // Before anything is reckoned.
-            File::create(part(path)).with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        // Before anything is reckoned.
+        let [html, csv, parquet] = self.targets()?;
         let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
         stop_at_ctrl_c(stop)?;
         let kept = self.keep.as_deref().map(|path| {
@@ -72,36 +70,47 @@ impl Simulate {
         let workers = Workers { threads, progress: &tell, stop, kept: kept.transpose()? };
         let answered = answer(&study, Depth::default(), &workers);
         progress.0.lock().expect("no panic holds it").finish_and_clear();
-        let (answers, table) = answered.inspect_err(|_| {
-            files.for_each(|path| drop(std::fs::remove_file(part(path))));
-        })?;
+        let (answers, table) = answered?;
 
-        if let Some(path) = &self.html {
-            write(path, |file| Ok(std::io::Write::write_all(file, report::html(&answers).as_bytes())?))?;
+        if let Some(target) = html {
+            target.write(|file| Ok(file.write_all(report::html(&answers).as_bytes())?))?;
         }
-        if let Some(path) = &self.csv {
-            write(path, |file| Ok(report::write_csv(&answers, &table, file)?))?;
+        if let Some(target) = csv {
+            target.write(|file| Ok(report::write_csv(&answers, &table, file)?))?;
         }
-        if let Some(path) = &self.parquet {
-            write(path, |file| Ok(report::write_parquet(&answers, &table, file)?))?;
+        if let Some(target) = parquet {
+            target.write(|file| Ok(report::write_parquet(&answers, &table, file)?))?;
         }
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&answers)?);
+        say(&if self.json {
+            serde_json::to_string_pretty(&answers)? + "\n"
         } else {
-            print!("{}", report::terminal(&answers));
+            report::terminal(&answers)
+        })
+    }
+
+    /// Where `--html`, `--csv` and `--parquet` go to, each of them writable and a file of its own.
+    fn targets(&self) -> Result<[Option<Target>; 3]> {
+        let mut taken = vec![(&self.study, same(&self.study))];
+        for path in [&self.keep, &self.html, &self.csv, &self.parquet].into_iter().flatten() {
+            let this = same(path);
+            if let Some((other, _)) = taken.iter().find(|(_, other)| *other == this) {
+                bail!("{} and {} are one file", other.display(), path.display());
+            }
+            taken.push((path, this));
         }
-        Ok(())
+        let target = |path: &Option<PathBuf>| path.as_deref().map(Target::new).transpose();
+        Ok([target(&self.html)?, target(&self.csv)?, target(&self.parquet)?])
     }
 
     /// The study, and the text of everything that its numbers depend on.
     fn read(&self) -> Result<(Study, String)> {
-        let mut source = std::fs::read_to_string(&self.study)
-            .with_context(|| format!("cannot read {}", self.study.display()))?;
+        let mut source =
+            plan_file::text(&self.study).with_context(|| format!("cannot read {}", self.study.display()))?;
         let folder = self.study.parent().unwrap_or(Path::new("."));
         let texts = Mutex::new(String::new());
         let plans = |path: &Path| {
             let path = folder.join(path);
-            let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+            let text = plan_file::text(&path).map_err(|error| error.to_string())?;
             let plan =
                 plan_file::parse(&path.display().to_string(), &text).map_err(|error| error.to_string())?;
             texts.lock().expect("no panic holds it").push_str(&text);
@@ -123,25 +132,80 @@ impl Simulate {
     }
 }
 
-/// Writes beside a file and moves it into place, so that nobody reads half of it.
-fn write(path: &Path, with: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-    let part = part(path);
-    let made = (|| -> Result<()> {
-        let mut file = BufWriter::new(File::create(&part)?);
-        with(&mut file)?;
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(std::fs::rename(&part, path)?)
-    })();
-    made.with_context(|| format!("cannot write {}", path.display()))?;
-    eprintln!("wrote {}", path.display());
-    Ok(())
+/// A file to write: beside itself and then moved into place, so that nobody reads half of it; what is no plain file is
+/// written straight.
+struct Target {
+    shown: PathBuf,
+    to: To,
 }
 
-/// Where a file is made.
-fn part(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+enum To {
+    Beside(NamedTempFile, PathBuf),
+    Straight(File),
+}
+
+impl Target {
+    fn new(path: &Path) -> Result<Self> {
+        let open = || -> Result<To> {
+            // Through links, so that what they lead to is written.
+            let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            if real.is_dir() {
+                bail!("it is a folder");
+            }
+            if real.exists() && !real.is_file() {
+                return Ok(To::Straight(File::options().write(true).open(&real)?));
+            }
+            let folder =
+                real.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut builder = tempfile::Builder::new();
+            #[cfg(unix)]
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+            Ok(To::Beside(builder.tempfile_in(folder)?, real))
+        };
+        let to = open().with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Target { shown: path.to_owned(), to })
+    }
+
+    fn write(self, with: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>) -> Result<()> {
+        let shown = self.shown.display().to_string();
+        let mut to = self.to;
+        let made = (|| -> Result<()> {
+            let file = match &mut to {
+                To::Beside(file, _) => file.as_file_mut(),
+                To::Straight(file) => file,
+            };
+            let mut buffer = BufWriter::new(file);
+            with(&mut buffer)?;
+            buffer.flush()?;
+            drop(buffer);
+            if let To::Beside(file, place) = to {
+                file.as_file().sync_all()?;
+                file.persist(place)?;
+            }
+            Ok(())
+        })();
+        made.with_context(|| format!("cannot write {shown}"))?;
+        eprintln!("wrote {shown}");
+        Ok(())
+    }
+}
+
+/// A path by which the same file is known again, whether or not it is there yet.
+fn same(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    path.canonicalize().unwrap_or_else(|_| {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        path.file_name().map_or_else(|| folder.clone(), |name| folder.join(name))
+    })
+}
+
+/// Writes to stdout. Whoever has stopped reading has read enough.
+fn say(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to stdout"),
+    }
 }
 
 /// The first Ctrl-C lets chunks under way end; the second ends the process.

@@ -202,12 +202,13 @@ pub struct Table {
 impl Table {
     fn new(study: &Study, chunks: Vec<Vec<f64>>) -> Self {
         let stakes: Vec<usize> = study.designs.iter().map(|design| design.instruments.len()).collect();
-        let mut starts = vec![0];
-        for &stakes in &stakes {
-            starts.push(starts[starts.len() - 1] + width(stakes));
-        }
-        let width = starts.pop().expect("at least one");
-        Table { chunks, width, starts, stakes }
+        let start = |next: &mut usize, &stakes: &usize| {
+            let start = *next;
+            *next += width(stakes);
+            Some(start)
+        };
+        let starts = stakes.iter().scan(0, start).collect();
+        Table { chunks, width: row(study), starts, stakes }
     }
 
     /// Paths.
@@ -256,8 +257,10 @@ impl<'a> Asked<'a> {
     /// All paths of the study, in chunks.
     fn futures(&self, phase: u32, name: &str) -> Result<Vec<Vec<f64>>, Interrupted> {
         let paths = self.study.question.paths;
-        let chunk = |number: u32| self.rows(number * CHUNK, ((number + 1) * CHUNK).min(paths), &[]);
-        self.workers.chunks(phase, name, paths.div_ceil(CHUNK), chunk)
+        let (from, to) = (|number: u32| number * CHUNK, |number: u32| ((number + 1) * CHUNK).min(paths));
+        let length = |number: u32| (to(number) - from(number)) as usize * row(self.study);
+        let chunk = |number: u32| self.rows(from(number), to(number), &[]);
+        self.workers.chunks(phase, name, paths.div_ceil(CHUNK), length, chunk)
     }
 
     /// Lives through paths `from` to `to` of the study, some factors held, under all designs: rows behind one another.
@@ -294,6 +297,11 @@ impl<'a> Asked<'a> {
             }
         }
     }
+}
+
+/// Numbers of a path under all designs.
+fn row(study: &Study) -> usize {
+    study.designs.iter().map(|design| width(design.instruments.len())).sum()
 }
 
 /// Lives through every path of a study under every design, and asks no more.
@@ -404,11 +412,19 @@ fn stresses(asked: &Asked<'_>, paths: u32) -> Result<Vec<StressAnswer>, Interrup
     let study = asked.study;
     let each = paths.div_ceil(CHUNK);
     let count = u32::try_from(study.stresses.len()).expect("few") * each;
-    let chunk = |number: u32| {
-        let (stress, part) = (&study.stresses[(number / each) as usize], number % each);
-        asked.rows(part * CHUNK, ((part + 1) * CHUNK).min(paths), &stress.held)
+    let range = |number: u32| {
+        let part = number % each;
+        (part * CHUNK, ((part + 1) * CHUNK).min(paths))
     };
-    let mut chunks = asked.workers.chunks(STRESS, "stresses", count, chunk)?.into_iter();
+    let length = |number: u32| {
+        let (from, to) = range(number);
+        (to - from) as usize * row(study)
+    };
+    let chunk = |number: u32| {
+        let (from, to) = range(number);
+        asked.rows(from, to, &study.stresses[(number / each) as usize].held)
+    };
+    let mut chunks = asked.workers.chunks(STRESS, "stresses", count, length, chunk)?.into_iter();
     let answer = |stress: &crate::study::Stress| {
         let table = Table::new(study, chunks.by_ref().take(each as usize).collect());
         StressAnswer {

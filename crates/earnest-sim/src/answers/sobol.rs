@@ -130,10 +130,12 @@ fn samples(asked: &Asked<'_>, bases: u32) -> Result<Vec<Samples>, Interrupted> {
     let factors = study.varied();
     let (independent, seed) = (Copula::independent(), study.question.seed);
     let metric = study.question.decide_by.index();
+    let points = factors.len() + 3;
+    let block = |number: u32| number * BLOCK..((number + 1) * BLOCK).min(bases);
     let chunk = |number: u32| {
         let mut numbers = Vec::new();
         let mut future = Future::empty();
-        for base in number * BLOCK..((number + 1) * BLOCK).min(bases) {
+        for base in block(number) {
             let a = quantiles(seed, Purpose::Factors, base.into());
             let b = quantiles(seed, Purpose::Again, base.into());
             let mut at = |z: &_, luck: Purpose| {
@@ -154,9 +156,9 @@ fn samples(asked: &Asked<'_>, bases: u32) -> Result<Vec<Samples>, Interrupted> {
         }
         numbers
     };
-    let chunks = asked.workers.chunks(SOBOL, "variance", bases.div_ceil(BLOCK), chunk)?;
+    let length = |number: u32| block(number).len() * points * designs;
+    let chunks = asked.workers.chunks(SOBOL, "variance", bases.div_ceil(BLOCK), length, chunk)?;
     let numbers: Vec<f64> = chunks.into_iter().flatten().collect();
-    let points = factors.len() + 3;
     let of = |design: usize| {
         let column = |point: usize| -> Vec<f64> {
             numbers.iter().skip(point * designs + design).step_by(points * designs).copied().collect()

@@ -86,13 +86,15 @@ pub(super) fn sweeps(
     let study = asked.study;
     let factors = study.varied();
     let points = u32::try_from(POINTS.len()).expect("nine");
+    let numbers = paths as usize * study.designs.len();
     let held = |factor: Factor, p: f64| held(study, factor, p);
     let chunk = |number: u32| {
         let (factor, p) = (factors[(number / points) as usize], POINTS[(number % points) as usize]);
         asked.decided(0, paths, &[(factor, held(factor, p))])
     };
     let count = u32::try_from(factors.len()).expect("few") * points;
-    let mut chunks = asked.workers.chunks(SWEEP, "factors one by one", count, chunk)?.into_iter();
+    let mut chunks =
+        asked.workers.chunks(SWEEP, "factors one by one", count, |_| numbers, chunk)?.into_iter();
     let sweep = |&factor: &Factor| {
         let points: Vec<Point> = chunks.by_ref().take(POINTS.len()).collect();
         let stats: Vec<Vec<(f64, f64)>> = points.iter().map(|point| of_designs(study, point)).collect();
@@ -199,6 +201,7 @@ pub(super) fn maps(asked: &Asked<'_>, paths: u32, favourite: usize) -> Result<Ve
     let study = asked.study;
     let side = SIDE.len();
     let places = u32::try_from(side * side).expect("few");
+    let numbers = paths as usize * study.designs.len();
     let chunk = |number: u32| {
         let (x, y) = study.maps[(number / places) as usize];
         let place = (number % places) as usize;
@@ -206,7 +209,7 @@ pub(super) fn maps(asked: &Asked<'_>, paths: u32, favourite: usize) -> Result<Ve
         asked.decided(0, paths, &[(x, held(study, x, px)), (y, held(study, y, py))])
     };
     let count_all = u32::try_from(study.maps.len()).expect("few") * places;
-    let mut chunks = asked.workers.chunks(MAP, "maps", count_all, chunk)?.into_iter();
+    let mut chunks = asked.workers.chunks(MAP, "maps", count_all, |_| numbers, chunk)?.into_iter();
     let map = |&(x, y): &(Factor, Factor)| {
         let mut map = Map {
             x: x.meaning().key,

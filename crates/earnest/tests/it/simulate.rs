@@ -28,7 +28,7 @@ fn a_study_is_answered_on_every_way_out() {
     let rows = std::fs::read_to_string(at.join("r.csv")).expect("the rows").lines().count();
     assert_eq!(rows, 1 + 100 * designs);
     assert!(std::fs::read(at.join("r.parquet")).expect("the rows").starts_with(b"PAR1"));
-    assert!(!at.join("r.html.part").exists());
+    assert_eq!(std::fs::read_dir(&at).expect("the folder").count(), 3, "nothing else is left there");
 }
 
 #[test]
@@ -62,6 +62,48 @@ fn what_cannot_be_written_is_said_before_anything_is_reckoned() {
     assert!(!output.status.success() && output.stdout.is_empty());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("cannot write no/such/folder/r.html"), "{errors}");
+    let refused = |more: &[&str], with: &str| {
+        let output = simulate(&at, more).output().expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && output.stdout.is_empty() && errors.contains(with), "{errors}");
+        assert_eq!(std::fs::read_dir(&at).expect("the folder").count(), 1, "nothing is left behind");
+    };
+    std::fs::create_dir(at.join("folder")).expect("a folder");
+    refused(&["--html", "folder"], "it is a folder");
+    refused(&["--html", "r", "--csv", "./r"], "r and ./r are one file");
+    refused(&["--csv", "folder/../r", "--keep", "r"], "are one file");
+    let study = root().join("examples/studies/openai-2018.toml");
+    refused(&["--html", &study.display().to_string()], "are one file");
     let output = simulate(&at, &["--paths", "1"]).output().expect("it runs");
     assert!(String::from_utf8_lossy(&output.stderr).contains("--paths is between 2 and"));
+}
+
+#[test]
+fn who_stops_reading_has_read_enough_and_a_full_disk_is_an_error() {
+    let at = folder("simulate-closed");
+    let mut child =
+        simulate(&at, &["--json", "--paths", "20"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    let output = simulate(&at, &["--json", "--paths", "20"]).stdout(full).stderr(Stdio::piped()).output();
+    let output = output.expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to stdout"));
+}
+
+#[test]
+fn two_runs_do_not_keep_their_work_in_one_file() {
+    let at = folder("simulate-kept");
+    let keep = ["--json", "--keep", "work", "--paths", "20000"];
+    let mut first =
+        simulate(&at, &keep).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    while !at.join("work").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let second = simulate(&at, &keep).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another run keeps its work in it"));
+    first.kill().expect("it was running");
+    first.wait().expect("it ends");
 }
