@@ -13,9 +13,14 @@ fn simulate(at: &std::path::Path, more: &[&str]) -> Command {
     command
 }
 
+fn entries(folder: &std::path::Path) -> usize {
+    std::fs::read_dir(folder).expect("a folder").count()
+}
+
 #[test]
 fn a_study_is_answered_on_every_way_out() {
     let at = folder("simulate");
+    let before = entries(&at);
     let ways = ["--json", "--paths", "100", "--html", "r.html", "--csv", "r.csv", "--parquet", "r.parquet"];
     let output = simulate(&at, &ways).output().expect("it runs");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -28,7 +33,7 @@ fn a_study_is_answered_on_every_way_out() {
     let rows = std::fs::read_to_string(at.join("r.csv")).expect("the rows").lines().count();
     assert_eq!(rows, 1 + 100 * designs);
     assert!(std::fs::read(at.join("r.parquet")).expect("the rows").starts_with(b"PAR1"));
-    assert_eq!(std::fs::read_dir(&at).expect("the folder").count(), 3, "nothing else is left there");
+    assert_eq!(entries(&at), before + 3, "nothing else is left there");
 }
 
 #[test]
@@ -62,13 +67,14 @@ fn what_cannot_be_written_is_said_before_anything_is_reckoned() {
     assert!(!output.status.success() && output.stdout.is_empty());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("cannot write no/such/folder/r.html"), "{errors}");
+    std::fs::create_dir(at.join("folder")).expect("a folder");
+    let before = entries(&at);
     let refused = |more: &[&str], with: &str| {
         let output = simulate(&at, more).output().expect("it runs");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && output.stdout.is_empty() && errors.contains(with), "{errors}");
-        assert_eq!(std::fs::read_dir(&at).expect("the folder").count(), 1, "nothing is left behind");
+        assert_eq!(entries(&at), before, "nothing is left behind");
     };
-    std::fs::create_dir(at.join("folder")).expect("a folder");
     refused(&["--html", "folder"], "it is a folder");
     refused(&["--html", "r", "--csv", "./r"], "r and ./r are one file");
     refused(&["--csv", "folder/../r", "--keep", "r"], "are one file");
