@@ -8,14 +8,10 @@ use earnest_core::money::Bps;
 pub const MOST: u64 = 1 << 60;
 
 /// `floor(amount × factor)` in double precision, exact below 2⁵³ base units; at most [`MOST`].
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "cut to what fits; a factor below zero gives nothing"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "cut to what fits; a factor below zero gives nothing")]
 pub fn scaled(amount: u64, factor: f64) -> u64 {
-    (amount as f64 * factor).clamp(0.0, MOST as f64) as u64
+    // By way of signed numbers, which processors convert in one step.
+    ((float(amount) * factor).clamp(0.0, float(MOST)) as i64).cast_unsigned()
 }
 
 /// `floor(amount × part)`
@@ -39,7 +35,7 @@ pub fn scaled_credits(amount: u128, part: f64) -> u128 {
 /// Base units of cash (or hours) as a number to reckon with.
 #[expect(clippy::cast_precision_loss, reason = "for what is not an amount any more")]
 pub fn float(units: u64) -> f64 {
-    units as f64
+    i64::try_from(units).map_or(units as f64, |units| units as f64)
 }
 
 /// The same of sums.

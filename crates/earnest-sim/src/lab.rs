@@ -26,6 +26,8 @@ pub struct Prepared<'s> {
     hours_until_live: u64,
     /// That serving a unit of cash at the start's prices takes.
     hours_per_cash: f64,
+    /// A base unit of it.
+    hours_per_unit: f64,
     /// By month, the points of the course that it is the last to fall into.
     course: Vec<Range<usize>>,
     /// By design, instrument and month, where it is a grant.
@@ -36,6 +38,19 @@ pub struct Prepared<'s> {
     payouts: Vec<Option<Payouts>>,
     /// By design, its instruments with notes first: a note that comes in converts at a round of the same month.
     order: Vec<Vec<usize>>,
+}
+
+/// What a future's months cost, whatever the design.
+#[derive(Debug, Default)]
+pub struct Costs {
+    /// People.
+    people: Vec<u64>,
+    /// An hour of compute, in base units.
+    hour: Vec<f64>,
+    /// Hours planned for research.
+    hours: Vec<f64>,
+    /// What those cost.
+    research: Vec<u64>,
 }
 
 /// An instrument in one future.
@@ -93,6 +108,7 @@ impl<'s> Prepared<'s> {
             study,
             hours_until_live: (0..study.service.live).map(|month| study.mission.hours.at(month)).sum(),
             hours_per_cash: serving * 1e6 / float(study.mission.hour.units()),
+            hours_per_unit: serving / float(study.mission.hour.units()),
             course: (0..months).map(points).collect(),
             hours: study.mission.hours.months(months),
             people: study.mission.people.months(months),
@@ -105,9 +121,23 @@ impl<'s> Prepared<'s> {
         }
     }
 
-    /// Lives through one future under a design.
-    pub fn live(&self, design: usize, future: &Future) -> Outcome {
-        let mut lab = Life::new(self, design, future);
+    /// Reckons a future's costs, into vectors that are used again.
+    pub fn costs(&self, future: &Future, into: &mut Costs) {
+        let hour = float(self.study.mission.hour.units());
+        let (people_cost, need) = (future.of(Factor::PeopleCost), future.of(Factor::ResearchNeed));
+        into.people.clear();
+        into.people.extend(self.people.iter().map(|&people| scaled(people, people_cost)));
+        into.hour.clear();
+        into.hour.extend(future.compute.iter().map(|price| hour * price));
+        into.hours.clear();
+        into.hours.extend(self.hours.iter().map(|&hours| float(hours) * need));
+        into.research.clear();
+        into.research.extend(into.hours.iter().zip(&into.hour).map(|(hours, hour)| scaled(1, hours * hour)));
+    }
+
+    /// Lives through one future, with its [costs](Prepared::costs), under a design.
+    pub fn live(&self, design: usize, future: &Future, costs: &Costs) -> Outcome {
+        let mut lab = Life::new(self, design, future, costs);
         for month in 0..self.study.question.months {
             lab.month(month);
         }
@@ -122,6 +152,7 @@ struct Life<'l> {
     design: &'l Design,
     grants: &'l [Vec<u64>],
     future: &'l Future,
+    costs: &'l Costs,
     positions: Vec<Position>,
     offerings: Vec<Option<Offering<'l>>>,
     payouts: Option<Paid<'l>>,
@@ -153,7 +184,7 @@ struct Life<'l> {
 }
 
 impl<'l> Life<'l> {
-    fn new(of: &'l Prepared<'l>, design: usize, future: &'l Future) -> Self {
+    fn new(of: &'l Prepared<'l>, design: usize, future: &'l Future, costs: &'l Costs) -> Self {
         let study = of.study;
         Life {
             of,
@@ -161,6 +192,7 @@ impl<'l> Life<'l> {
             design: &study.designs[design],
             grants: &of.grants[design],
             future,
+            costs,
             positions: vec![Position::default(); study.designs[design].instruments.len()],
             offerings: of.offerings[design].iter().map(|terms| terms.as_ref().map(Offering::new)).collect(),
             payouts: of.payouts[design].as_ref().map(Payouts::begin),
@@ -282,6 +314,7 @@ impl<'l> Life<'l> {
     }
 
     /// What an instrument that is no offering brings this month, if it brings anything.
+    #[inline]
     fn brought(&self, month: u32, index: usize, live: Option<u32>) -> Option<u64> {
         let closing = match &self.design.instruments[index].kind {
             Kind::Grant(grant) => {
@@ -332,13 +365,12 @@ impl<'l> Life<'l> {
         let price = future.service[month as usize];
         let volume = scaled(of.revenue[(month - live) as usize], future.of(Factor::Revenue));
         let volume = float(volume.saturating_sub(replaced)) * future.demand[month as usize];
-        let hours = (volume / 1e6 * of.hours_per_cash).min(left);
-        let earned = if of.hours_per_cash > 0.0 {
-            self.scaled(1_000_000, hours / of.hours_per_cash * price)
+        let hours = volume * of.hours_per_unit;
+        if hours > left {
+            (left, self.scaled(1, left / of.hours_per_unit * price))
         } else {
-            self.scaled(1, volume * price)
-        };
-        (hours, earned)
+            (hours, self.scaled(1, volume * price))
+        }
     }
 
     /// A month after the lab closed: what its plan would have gone on to bring and to cost.
@@ -357,23 +389,21 @@ impl<'l> Life<'l> {
             self.paper.in_kind += compute;
             self.paper.cash += i128::from(cash - compute);
         }
-        let hour = float(of.study.mission.hour.units()) * future.compute[at];
+        let hour = self.costs.hour[at];
         let mut serve = 0;
         if let Some(live) = live {
             let (hours, earned) = self.sell(month, live, 0, float(of.capacity[(month - live) as usize]));
             self.paper.cash += i128::from(earned);
             serve = self.scaled(1, hours * hour);
         }
-        let people = scaled(of.people[at], future.of(Factor::PeopleCost));
-        let research = self.scaled(1, float(of.hours[at]) * future.of(Factor::ResearchNeed) * hour);
-        self.paper.pays(people, serve + research);
+        self.paper.pays(self.costs.people[at], serve + self.costs.research[at]);
     }
 
     /// A month of the lab at work.
     fn run(&mut self, month: u32) {
         let (of, future) = (self.of, self.future);
         let (study, at) = (of.study, month as usize);
-        let hour = float(study.mission.hour.units()) * future.compute[at];
+        let hour = self.costs.hour[at];
         let hours_per_cash = of.hours_per_cash;
 
         let (mut served_hours, mut replaced, mut earned) = (0.0, 0, 0);
@@ -395,35 +425,39 @@ impl<'l> Life<'l> {
             served_hours += hours;
         }
         self.revenue[at % 12] = earned;
-        let taken = self.takes(earned);
-        let paid_out = self.pay_out(month, Source::Revenue, taken);
-        self.profit += i128::from(taken) - i128::from(paid_out);
+        if earned > 0 {
+            let taken = self.takes(earned);
+            let paid_out = self.pay_out(month, Source::Revenue, taken);
+            self.profit += i128::from(taken - paid_out);
+        }
 
-        let need = future.of(Factor::ResearchNeed);
-        let planned = float(of.hours[at]) * need;
+        let (planned, planned_cost) = (self.costs.hours[at], self.costs.research[at]);
         let behind = (self.hours_planned - self.hours_bought).max(0.0);
         let catch_up = planned * f64::from(study.mission.catch_up.get()) / 1e4;
         let wanted = planned + behind.min(catch_up);
         self.hours_planned += planned;
-        let people = scaled(of.people[at], future.of(Factor::PeopleCost));
+        let people = self.costs.people[at];
         let core = part(people, study.mission.core);
         let serve = self.scaled(1, served_hours * hour);
-        let research = self.scaled(1, wanted * hour);
+        let research = if wanted > planned { scaled(1, wanted * hour) } else { planned_cost };
+        self.cut |= research >= MOST;
         let reserve = people.saturating_mul(u64::from(study.mission.reserve)).min(4 * MOST);
-        self.paper.pays(people, serve + scaled(1, planned * hour));
+        self.paper.pays(people, serve + planned_cost);
 
         // Compute that was given goes first.
         let given = self.in_kind.min(serve + research);
         let bill = people + serve + research - given;
         let short = (bill + reserve).saturating_sub(self.cash);
-        self.draw(month, short);
+        if short > 0 {
+            self.draw(month, short);
+        }
 
         // Fewer are paid where the reserve is short, and never fewer than the core.
         let serve_in_cash = serve.saturating_sub(given);
         let affordable = self.cash.saturating_sub(serve_in_cash);
         let affordable = match u64::from(study.mission.reserve) {
-            0 => affordable,
-            months => affordable.min(self.cash / months),
+            months if reserve > self.cash => affordable.min(self.cash / months),
+            _ => affordable,
         };
         let people = people.min(affordable).max(core);
         let must = people + serve_in_cash;
@@ -437,14 +471,16 @@ impl<'l> Life<'l> {
         let spare = self.cash.saturating_sub(reserve);
         let bought = (research - left_of_given).min(spare);
         self.pays(bought);
-        self.profit -= i128::from(must) + i128::from(bought);
+        self.profit -= i128::from(must + bought);
         if research > 0 {
-            self.hours_bought += wanted * (float(bought + left_of_given) / float(research)).min(1.0);
+            let paid = bought + left_of_given;
+            self.hours_bought +=
+                if paid < research { wanted * (float(paid) / float(research)) } else { wanted };
         }
         if month < study.question.judged {
             self.hours_judged = self.hours_bought;
         }
-        if at % 12 == 11 {
+        if at % 12 == 11 && self.payouts.is_some() {
             // What a year brought beyond what it cost, as far as it is there beyond the reserve.
             let profit = u64::try_from(self.profit.max(0)).unwrap_or(u64::MAX);
             self.pay_out(month, Source::Profit, profit.min(self.cash.saturating_sub(reserve)));

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::dice::{Dice, Purpose};
 use crate::factor::Factor;
-use crate::lab::Prepared;
+use crate::lab::{Costs, Prepared};
 use crate::outcome::{COURSE, METRICS, Metric, STAKE, width};
 use crate::run::{Interrupted, Workers};
 use crate::statistics::{Summary, quantile};
@@ -286,14 +286,15 @@ impl<'a> Asked<'a> {
         mut with: impl FnMut(crate::outcome::Outcome),
     ) {
         let seed = self.study.question.seed;
-        let mut future = Future::empty();
+        let (mut future, mut costs) = (Future::empty(), Costs::default());
         for path in from..to {
             let z = quantiles(seed, Purpose::Factors, path.into());
             let values = values(self.study, &self.copula, &z, held);
             let mut months = Dice::new(seed, Purpose::Months, path.into());
             Future::draw(self.study, values, &mut months, &mut future);
+            self.prepared.costs(&future, &mut costs);
             for design in 0..self.study.designs.len() {
-                with(self.prepared.live(design, &future));
+                with(self.prepared.live(design, &future, &costs));
             }
         }
     }

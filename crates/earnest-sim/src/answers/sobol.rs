@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Asked, SOBOL};
 use crate::dice::{Dice, Purpose};
-use crate::lab::Prepared;
+use crate::lab::{Costs, Prepared};
 use crate::run::{Interrupted, Workers};
 use crate::statistics::{count, quantile};
 use crate::study::Study;
@@ -134,15 +134,16 @@ fn samples(asked: &Asked<'_>, bases: u32) -> Result<Vec<Samples>, Interrupted> {
     let block = |number: u32| number * BLOCK..((number + 1) * BLOCK).min(bases);
     let chunk = |number: u32| {
         let mut numbers = Vec::new();
-        let mut future = Future::empty();
+        let (mut future, mut costs) = (Future::empty(), Costs::default());
         for base in block(number) {
             let a = quantiles(seed, Purpose::Factors, base.into());
             let b = quantiles(seed, Purpose::Again, base.into());
             let mut at = |z: &_, luck: Purpose| {
                 let values = values(study, &independent, z, &[]);
                 Future::draw(study, values, &mut Dice::new(seed, luck, base.into()), &mut future);
+                asked.prepared.costs(&future, &mut costs);
                 for design in 0..designs {
-                    numbers.push(asked.prepared.live(design, &future).metrics[metric]);
+                    numbers.push(asked.prepared.live(design, &future, &costs).metrics[metric]);
                 }
             };
             at(&a, Purpose::Months);
