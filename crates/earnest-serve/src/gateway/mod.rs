@@ -13,6 +13,7 @@ pub mod pages;
 pub mod prices;
 pub mod receipt;
 pub mod refusal;
+mod room;
 pub mod route;
 pub mod serve;
 pub mod stream;
@@ -43,6 +44,7 @@ use self::journal::{Coin, Journal};
 use self::metrics::Metrics;
 use self::prices::PriceBook;
 use self::refusal::Refusal;
+use self::room::Rooms;
 use self::route::{Patience, Routes, Upstream};
 use self::stream::Meter;
 use self::trace::Trace;
@@ -66,7 +68,7 @@ pub struct Settings {
     pub patience: Patience,
     /// How long a request's body may take to come.
     pub body_time: Duration,
-    /// Bytes of long bodies that are held at once.
+    /// Bytes of long requests that are held at once, and as many of long answers.
     pub bodies: usize,
     /// Requests of one key at once.
     pub concurrency_per_key: u32,
@@ -168,8 +170,10 @@ pub struct Gateway {
     sending: Mutex<()>,
     /// Looks at single channels at once: strangers can ask for them.
     looks: tokio::sync::Semaphore,
-    /// Blocks of long bodies that there is room for.
-    bodies: tokio::sync::Semaphore,
+    /// For long requests.
+    bodies: Rooms,
+    /// For long answers that are held whole.
+    answers: Rooms,
 }
 
 /// Looks at once.
@@ -239,7 +243,8 @@ impl Gateway {
             till,
             sending: Mutex::default(),
             looks: tokio::sync::Semaphore::new(LOOKS),
-            bodies: tokio::sync::Semaphore::new(settings.bodies / serve::BLOCK),
+            bodies: Rooms::new(settings.bodies),
+            answers: Rooms::new(settings.bodies),
             settings,
             place,
         }))

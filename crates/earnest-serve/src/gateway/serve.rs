@@ -15,13 +15,13 @@ use bytes::Bytes;
 use earnest_chain::voucher::SignedReceipt;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
-use tokio::sync::SemaphorePermit;
 
 use super::books::{ApiKey, NotAdmitted, hash_of};
 use super::delivery::{Connection, Delivery, Ended};
 use super::job::{Admitted, Job};
 use super::journal::{Answer, Coin, Entry, day_of};
 use super::refusal::Refusal;
+use super::room::{BLOCK, Room};
 use super::route::{Begun, Served};
 use super::stream::{Stream, Whole, read_whole, signed_usage};
 use super::wire::{Asked, Endpoint, Told, is_the_model};
@@ -34,9 +34,6 @@ pub const BODY: usize = 16 << 20;
 const OVERLONG: usize = 256 << 20;
 /// Bytes of a JSON answer at most.
 const ANSWER: usize = 64 << 20;
-/// Bytes of a body that every connection may bring; what is longer needs room block by block, for what many say that
-/// they will send is not there at once.
-pub const BLOCK: usize = 64 << 10;
 /// Entries that the journal may be behind before nothing more is taken in.
 const BEHIND: u64 = 50_000;
 /// Times that a stream that breaks off before its first event is tried with others.
@@ -227,15 +224,10 @@ pub async fn answer(
 
 impl Gateway {
     /// A body, and the room that it takes until it is let go of.
-    async fn read_body(
-        &self,
-        length: Option<usize>,
-        mut body: AxumBody,
-    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Refusal> {
+    async fn read_body(&self, length: Option<usize>, mut body: AxumBody) -> Result<(Bytes, Room), Refusal> {
         let reading = async {
             let mut bytes = bytes::BytesMut::with_capacity(length.unwrap_or(0).min(BLOCK));
-            let mut room: Option<SemaphorePermit<'_>> = None;
-            let (mut length, mut blocks, mut refusal) = (0, 1, None);
+            let (mut room, mut length, mut refusal) = (self.bodies.room(), 0, None);
             while let Some(frame) = body.frame().await {
                 let Ok(frame) = frame else { return Err(Refusal::Bad("the body broke off".into(), None)) };
                 let Ok(data) = frame.into_data() else { continue };
@@ -246,24 +238,15 @@ impl Gateway {
                 if length > BODY {
                     refusal = Some(Refusal::TooLarge(BODY));
                 }
-                while refusal.is_none() && blocks * BLOCK < length {
-                    match self.bodies.try_acquire() {
-                        Ok(block) => match &mut room {
-                            Some(room) => room.merge(block),
-                            None => room = Some(block),
-                        },
-                        Err(_) => {
-                            let why = "this gateway reads as many long requests as it can at once";
-                            refusal = Some(Refusal::Busy(why.into(), 1));
-                        }
-                    }
-                    blocks += 1;
+                if refusal.is_none() && !room.grow(length) {
+                    let why = "this gateway reads as many long requests as it can at once";
+                    refusal = Some(Refusal::Busy(why.into(), 1));
                 }
                 if refusal.is_none() {
                     bytes.extend_from_slice(&data);
                 } else {
                     // Read on, and forget: a client that is still sending would not hear the answer.
-                    (bytes, room) = (bytes::BytesMut::new(), None);
+                    (bytes, room) = (bytes::BytesMut::new(), self.bodies.room());
                 }
             }
             refusal.map_or(Ok((bytes.freeze(), room)), Err)
@@ -305,7 +288,7 @@ async fn go(
         crash::point("headed");
         let Begun { served, status, headers, body } = begun;
         if !status.is_success() {
-            return refused_upstream(status, body, patience.piece).await;
+            return refused_upstream(status, body, gateway.answers.room(), patience.piece).await;
         }
         let streams = content_type(&headers).starts_with("text/event-stream");
         if asked.stream != streams {
@@ -384,9 +367,10 @@ async fn durable(gateway: &Gateway, entry: Option<u64>) -> Result<(), Refusal> {
 async fn refused_upstream(
     status: StatusCode,
     body: super::route::Body,
+    mut room: Room,
     patience: Duration,
 ) -> Result<Response, Refusal> {
-    let (bytes, _) = read_whole(body, 1 << 20, patience).await?;
+    let (bytes, _) = read_whole(body, 1 << 20, &mut room, patience).await?;
     let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let status = match status {
         // A path that this provider does not have is none of the client's business.
@@ -426,8 +410,10 @@ async fn whole(
     connection: &Connection,
 ) -> Result<Response, Refusal> {
     let gateway = job.gateway.clone();
-    let (bytes, trailers) = match read_whole(body, ANSWER, gateway.settings.patience.head).await {
+    let mut room = gateway.answers.room();
+    let (bytes, trailers) = match read_whole(body, ANSWER, &mut room, gateway.settings.patience.head).await {
         Ok(read) => read,
+        Err(busy @ Refusal::Busy(..)) => return Err(busy),
         Err(refusal) => {
             served.strike();
             return Err(refusal);
@@ -481,7 +467,7 @@ async fn whole(
             job.record(charge);
             let kept = gateway.journal.write(Entry::Flush);
             durable(&gateway, Some(kept)).await?;
-            Delivery::new(|_| {})
+            Delivery::new(move |_| drop(room))
         }
         None => {
             durable(&gateway, lease).await?;
@@ -490,6 +476,7 @@ async fn whole(
                     crash::point("written");
                     job.record(charge);
                 }
+                drop(room);
             })
         }
     };

@@ -21,6 +21,7 @@ use super::delivery::{Delivery, Ended, Progress};
 use super::job::Job;
 use super::journal::{Answer, Charge, Entry};
 use super::refusal::Refusal;
+use super::room::Room;
 use super::route::{Body, Served};
 use super::wire::{Endpoint, Told, is_the_model};
 use crate::provider::hello::Realm;
@@ -112,9 +113,9 @@ struct State {
 }
 
 /// What an `Idempotency-Key` is told again.
-#[derive(Default)]
 struct Kept {
     bytes: BytesMut,
+    room: Room,
 }
 
 impl Meter {
@@ -216,7 +217,8 @@ impl Stream {
         let house = job.gateway.house;
         let realm = Realm { chain_id: house.chain_id, revenue: house.revenue };
         let (endpoint, name, most_pieces) = (job.endpoint, job.model.clone(), job.most.output);
-        let kept = job.turn.as_ref().map(|_| Kept::default());
+        let room = || job.gateway.answers.room();
+        let kept = job.turn.as_ref().map(|_| Kept { bytes: BytesMut::new(), room: room() });
         let state = State { job: Some(job), stated: None, marked: Progress::default(), whole: None, kept };
         let meter = Arc::new(Meter { state: Mutex::new(state), served, delivery: Mutex::default() });
         let ending = meter.clone();
@@ -379,9 +381,10 @@ impl Stream {
         self.counted.so_far.bytes += bytes.len() as u64;
         let mut state = self.meter.state.lock().expect("no panic holds it");
         if let Some(kept) = &mut state.kept {
-            match kept.bytes.len() + bytes.len() > KEPT {
-                true => state.kept = None,
-                false => kept.bytes.extend_from_slice(&bytes),
+            let length = kept.bytes.len() + bytes.len();
+            match length <= KEPT && kept.room.grow(length) {
+                true => kept.bytes.extend_from_slice(&bytes),
+                false => state.kept = None,
             }
         }
         drop(state);
@@ -561,22 +564,32 @@ impl Drop for Whole {
 
 /// Reads a JSON answer whole: its bytes and what the provider signed, or why not.
 pub async fn read_whole(
-    body: Body,
+    mut body: Body,
     most: usize,
+    room: &mut Room,
     patience: std::time::Duration,
 ) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
-    let limited = http_body_util::Limited::new(body, most);
-    let collected = tokio::time::timeout(patience, limited.collect()).await;
-    match collected {
-        Ok(Ok(collected)) => {
-            let trailers = collected.trailers().cloned();
-            Ok((collected.to_bytes(), trailers))
+    let unreadable = |why: &str| Refusal::Upstream(format!("the provider's answer cannot be read: {why}"));
+    let reading = async {
+        let (mut bytes, mut trailers) = (BytesMut::new(), None);
+        while let Some(frame) = body.frame().await {
+            match frame.map_err(|error| unreadable(&error.to_string()))?.into_data() {
+                Ok(data) if bytes.len() + data.len() > most => {
+                    return Err(unreadable(&format!("it is longer than {most} bytes")));
+                }
+                Ok(data) if !room.grow(bytes.len() + data.len()) => {
+                    let why = "this gateway holds as many long answers as it can at once";
+                    return Err(Refusal::Busy(why.into(), 1));
+                }
+                Ok(data) => bytes.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
         }
-        Ok(Err(error)) => Err(Refusal::Upstream(format!("the provider's answer cannot be read: {error}"))),
-        Err(_) => {
-            Err(Refusal::Timeout(format!("the provider's answer took longer than {} s", patience.as_secs())))
-        }
-    }
+        Ok((bytes.freeze(), trailers))
+    };
+    let late =
+        || Refusal::Timeout(format!("the provider's answer took longer than {} s", patience.as_secs()));
+    tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Writes marks of all streams under way.

@@ -242,6 +242,48 @@ async fn long_bodies_take_turns() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn long_answers_take_turns() {
+    let (lab, holder) = quick("answers").await;
+    // 3 MiB come at once and their end a while later; there is room for 4 MiB of such.
+    lab.oracle.answers(|asked| {
+        let long = asked["user"] == "long";
+        let text = if long { "x".repeat(3 << 20) } else { "short".into() };
+        let answer = completion(asked["model"].as_str().unwrap(), &text).to_string();
+        let (head, tail) = (answer[..answer.len() - 1].to_owned(), "}".to_owned());
+        let wait = Duration::from_millis(if long { 500 } else { 0 });
+        let pieces = futures_util::stream::iter([(Duration::ZERO, head), (wait, tail)]);
+        let body = pieces.then(|(wait, piece)| async move {
+            sleep(wait).await;
+            Ok::<_, std::io::Error>(piece)
+        });
+        let body = axum::body::Body::from_stream(body);
+        async move { ([("content-type", "application/json")], body).into_response() }.boxed()
+    });
+    let mut long = hello();
+    long["user"] = "long".into();
+    let ask = || lab.post(&holder.secret, "/chat/completions", &long).send();
+    let first = tokio::spawn(ask());
+    sleep(Duration::from_millis(200)).await;
+    let refused = ask().await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "1"));
+    assert!(refused.text().await.unwrap().contains("as many long answers as it can"));
+    // A short one needs no room.
+    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    let first = first.await.unwrap().unwrap();
+    assert_eq!(first.status().as_u16(), 200);
+    assert!(first.bytes().await.unwrap().len() > 3 << 20);
+    let charged = lab.charged_at_rest(&holder.secret).await;
+    // Nothing was charged for what was refused, and one after the other all are served: none keeps its room.
+    for turn in 1..=3 {
+        let answer = ask().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "turn {turn}");
+        answer.bytes().await.unwrap();
+    }
+    let each = (lab.charged_at_rest(&holder.secret).await - charged) / 3;
+    assert_eq!(charged, 2 * each, "two were served before: a long one and a short one, of one word each");
+}
+
 /// Sends bytes, and reads until the other side closes or has said nothing for a while.
 async fn raw(lab: &Lab, bytes: &[u8]) -> String {
     let (mut reader, mut writer) = connect(lab).await.into_split();
