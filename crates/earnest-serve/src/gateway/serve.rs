@@ -23,7 +23,7 @@ use super::journal::{Answer, Coin, Entry, day_of};
 use super::refusal::Refusal;
 use super::room::{BLOCK, Room};
 use super::route::{Begun, Served};
-use super::stream::{Stream, Whole, read_whole, signed_usage};
+use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, signed_usage};
 use super::wire::{Asked, Endpoint, Told, is_the_model};
 use super::{Gateway, amount, crash, decimal, now_ms};
 use crate::provider::hello::Realm;
@@ -180,7 +180,8 @@ pub async fn answer(
     let key_id = key.row.read().expect("no panic holds it").id.clone();
     let turn = match idempotency {
         Some(idempotency) => {
-            match gateway.clone().again(key_id, key.line.id, endpoint, idempotency, sha).await? {
+            let again = gateway.clone().again(key_id, key.line.id, endpoint, idempotency, sha, &connection);
+            match again.await? {
                 Again::Known(response) => return Ok(response),
                 Again::Turn(turn) => Some(turn),
             }
@@ -521,6 +522,7 @@ impl Gateway {
         endpoint: Endpoint,
         idempotency: String,
         asked: B256,
+        connection: &Connection,
     ) -> Result<Again, Refusal> {
         if idempotency.is_empty() || idempotency.len() > 255 {
             return Err(Refusal::Bad("an Idempotency-Key has 1 to 255 characters".into(), None));
@@ -534,6 +536,7 @@ impl Gateway {
         // What the last one wrote may not be on the disk yet.
         let flush = self.journal.write(Entry::Flush);
         durable(&self, Some(flush)).await?;
+        let mut room = self.answers.room();
         let gateway = self;
         let found = tokio::task::spawn_blocking(move || {
             let Some(kept) = gateway.journal.answer(&name.0, &name.1)? else { return Ok(None) };
@@ -553,7 +556,12 @@ impl Gateway {
                 kept.id
             )));
         }
-        let mut response = Response::new(AxumBody::from(Bytes::from(kept.body)));
+        if !room.grow(kept.body.len()) {
+            return Err(Refusal::Busy(TOO_MANY_ANSWERS.into(), 1));
+        }
+        let delivery = Delivery::new(move |_| drop(room));
+        connection.carry(delivery.clone());
+        let mut response = Response::new(AxumBody::new(Whole::new(kept.body.into(), delivery)));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, text(kept.content_type));
         headers.insert("x-request-id", text(kept.id));

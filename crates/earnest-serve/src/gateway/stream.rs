@@ -32,6 +32,9 @@ const EVENT: usize = 4 << 20;
 /// Bytes of a stream that are kept for its `Idempotency-Key` at most.
 const KEPT: usize = 16 << 20;
 
+/// Why a long answer is not held.
+pub const TOO_MANY_ANSWERS: &str = "this gateway holds as many long answers as it can at once";
+
 /// Cuts what comes into events. A byte is looked at once.
 #[derive(Default)]
 pub struct Events {
@@ -578,8 +581,7 @@ pub async fn read_whole(
                     return Err(unreadable(&format!("it is longer than {most} bytes")));
                 }
                 Ok(data) if !room.grow(bytes.len() + data.len()) => {
-                    let why = "this gateway holds as many long answers as it can at once";
-                    return Err(Refusal::Busy(why.into(), 1));
+                    return Err(Refusal::Busy(TOO_MANY_ANSWERS.into(), 1));
                 }
                 Ok(data) => bytes.extend_from_slice(&data),
                 Err(frame) => trailers = frame.into_trailers().ok(),

@@ -16,14 +16,15 @@ use super::lab::*;
 
 /// With 700 ms where production has 60 s or 75 s.
 async fn quick(name: &str) -> (Lab, Holder) {
-    let limits = Limits {
-        headers: Duration::from_millis(700),
-        stall: Duration::from_millis(700),
-        ..Limits::for_gateway()
-    };
+    patient(name, 4 << 20, Duration::from_millis(700)).await
+}
+
+/// The same, with room for so many bytes of what is long, and so long for a client that takes nothing.
+async fn patient(name: &str, bytes: usize, stall: Duration) -> (Lab, Holder) {
+    let limits = Limits { headers: Duration::from_millis(700), stall, ..Limits::for_gateway() };
     let lab = Lab::within(name, limits, |settings| {
         settings.body_time = Duration::from_millis(700);
-        settings.bodies = 4 << 20;
+        settings.bodies = bytes;
     })
     .await;
     let holder = lab.holder("alice", 50_000_000).await;
@@ -244,35 +245,42 @@ async fn long_bodies_take_turns() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_answers_take_turns() {
-    let (lab, holder) = quick("answers").await;
-    // 3 MiB come at once and their end a while later; there is room for 4 MiB of such.
-    lab.oracle.answers(|asked| {
+    let (lab, holder) = patient("answers", 16 << 20, Duration::from_secs(4)).await;
+    // 12 MiB come at once, more than sockets hold, and their end when it is let go; there is room for 16 MiB of such.
+    let (come, mut has_come) = tokio::sync::watch::channel(false);
+    let (let_go, end) = tokio::sync::watch::channel(false);
+    lab.oracle.answers(move |asked| {
         let long = asked["user"] == "long";
-        let text = if long { "x".repeat(3 << 20) } else { "short".into() };
+        let text = if long { "x".repeat(12 << 20) } else { "short".into() };
         let answer = completion(asked["model"].as_str().unwrap(), &text).to_string();
-        let (head, tail) = (answer[..answer.len() - 1].to_owned(), "}".to_owned());
-        let wait = Duration::from_millis(if long { 500 } else { 0 });
-        let pieces = futures_util::stream::iter([(Duration::ZERO, head), (wait, tail)]);
-        let body = pieces.then(|(wait, piece)| async move {
-            sleep(wait).await;
-            Ok::<_, std::io::Error>(piece)
-        });
-        let body = axum::body::Body::from_stream(body);
+        let head = answer[..answer.len() - 1].to_owned();
+        let (come, mut end) = (come.clone(), end.clone());
+        let tail = async move {
+            if long {
+                come.send_replace(true);
+                end.wait_for(|end| *end).await.unwrap();
+            }
+            Ok("}".to_owned())
+        };
+        let head = futures_util::stream::iter([Ok::<_, std::io::Error>(head)]);
+        let body = axum::body::Body::from_stream(head.chain(futures_util::stream::once(tail)));
         async move { ([("content-type", "application/json")], body).into_response() }.boxed()
     });
     let mut long = hello();
     long["user"] = "long".into();
     let ask = || lab.post(&holder.secret, "/chat/completions", &long).send();
     let first = tokio::spawn(ask());
-    sleep(Duration::from_millis(200)).await;
+    has_come.wait_for(|come| *come).await.unwrap();
+    sleep(Duration::from_millis(500)).await;
     let refused = ask().await.unwrap();
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (429, "1"));
     assert!(refused.text().await.unwrap().contains("as many long answers as it can"));
     // A short one needs no room.
     assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    let_go.send_replace(true);
     let first = first.await.unwrap().unwrap();
     assert_eq!(first.status().as_u16(), 200);
-    assert!(first.bytes().await.unwrap().len() > 3 << 20);
+    assert!(first.bytes().await.unwrap().len() > 12 << 20);
     let charged = lab.charged_at_rest(&holder.secret).await;
     // Nothing was charged for what was refused, and one after the other all are served: none keeps its room.
     for turn in 1..=3 {
@@ -280,7 +288,34 @@ async fn long_answers_take_turns() {
         assert_eq!(answer.status().as_u16(), 200, "turn {turn}");
         answer.bytes().await.unwrap();
     }
-    let each = (lab.charged_at_rest(&holder.secret).await - charged) / 3;
+    // Nor when it is told again: while one does not read it, there is no room for another.
+    let again = |key: &'static str| {
+        lab.post(&holder.secret, "/chat/completions", &long).header("idempotency-key", key).send()
+    };
+    let bought = again("once").await.unwrap();
+    assert_eq!(bought.status().as_u16(), 200);
+    bought.bytes().await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut unread = socket.connect(lab.base.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+    let body = long.to_string();
+    let more = format!("Idempotency-Key: once\r\nContent-Length: {}\r\n", body.len());
+    unread.write_all((head(&holder, &more) + &body).as_bytes()).await.unwrap();
+    unread.read_exact(&mut [0; 1_000]).await.unwrap();
+    assert_eq!(again("once").await.unwrap().status().as_u16(), 429);
+    // It is cut off when it has taken nothing for too long.
+    let free = timeout(Duration::from_secs(20), async {
+        loop {
+            let answer = again("once").await.unwrap();
+            if answer.status() == 200 {
+                return answer;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let free = free.await.expect("there is room again");
+    assert!(free.bytes().await.unwrap().len() > 12 << 20);
+    let each = (lab.charged_at_rest(&holder.secret).await - charged) / 4;
     assert_eq!(charged, 2 * each, "two were served before: a long one and a short one, of one word each");
 }
 
