@@ -32,7 +32,7 @@ fn nothing_but_terms_and_documents_moves_the_hash() {
         ("name = \"Base\"", "name = \"Another\""),
         ("hard_cap = \"10_000_000 cash\"", "hard_cap = \"9_999_999 cash\""),
         ("note = \"for tests\"\n", ""),
-        ("symbol = \"BCR\"", "symbol = \"XXX\""),
+        ("symbol = \"BCR\"", "symbol = \"CBR\""),
         ("file = \"agreement.txt\"\n", ""),
         ("objections = 2", "objections = 1"),
         ("deadline = 2027-12-31T00:00:00Z", "deadline = 2028-12-31T00:00:00Z"),

@@ -552,7 +552,7 @@ impl Gateway {
         }
         if kept.body.is_empty() {
             return Err(Refusal::Conflict(format!(
-                "the answer to this Idempotency-Key broke off and was charged as far as it came (receipt {}); use another key to ask again",
+                "the answer to this Idempotency-Key broke off or was too long to keep, and was charged as far as it came (receipt {}); use another key to ask again",
                 kept.id
             )));
         }
