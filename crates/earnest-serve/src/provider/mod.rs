@@ -40,14 +40,18 @@ const PULSE: Duration = Duration::from_secs(10);
 const STREAM_WINDOW: u32 = 64 << 10;
 /// What may be under way of all requests on their way to a provider, which takes them as they come.
 const REQUESTS_WINDOW: u32 = 1 << 20;
-/// Requests at once that were given up before they were looked at. HTTP/2's usual bound of 20 is against clients that mean
-/// no good; a gateway passes on what any of its clients does, and one of them must not end the link of all.
+/// Requests at once that were given up: before the provider looked at them, or with frames of their answers still on the
+/// way. HTTP/2's usual bounds of 20 and 50 (and of 1,024 frames, ever, that come later than that) are against peers that
+/// mean no good; a gateway passes on what any of its clients does, and one of them must not end the link of all.
 const RESETS: usize = 16_384;
 /// Bytes of one message's headers or trailers.
 const HEADERS: u32 = 16 << 10;
 
 /// What may be under way on a connection. Readers who stop reading fill the window of their stream and no more, so
-/// that with room for all of them none can hold back the others.
+/// that with room for all of them none can hold back the others. Half of it in bytes is also what the small frames that
+/// a connection holds may cost beyond their bytes (up to 256 each, before it is ended for all): for each stream twice
+/// its window in pieces of 64 bytes, and 64 MiB for frames that came for streams already given up, whose cost is never
+/// handed back.
 fn connection_window(concurrency: u16) -> u32 {
-    (STREAM_WINDOW * u32::from(concurrency)).max(1 << 20)
+    (128 << 20) + 16 * STREAM_WINDOW * u32::from(concurrency)
 }

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::hello::Offer;
-use super::{HEADERS, PULSE, READY, STREAM_WINDOW, connection_window};
+use super::{HEADERS, PULSE, READY, RESETS, STREAM_WINDOW, connection_window};
 
 /// Most links of one provider: processes of its own on several machines.
 pub const MOST_OF_ONE: usize = 16;
@@ -116,6 +116,8 @@ impl Link {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(connection_window(offer.concurrency))
+            .max_concurrent_reset_streams(RESETS)
+            .max_local_error_reset_streams(RESETS)
             .max_header_list_size(HEADERS)
             .keep_alive_interval(PULSE)
             .keep_alive_timeout(PULSE)

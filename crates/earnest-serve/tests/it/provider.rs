@@ -369,13 +369,23 @@ async fn who_leaves_stops_the_upstream() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_readers_hold_back_only_themselves() {
+    slow_readers("slow", 8_000).await;
+}
+
+/// HTTP/2's libraries count what small pieces cost beyond their bytes, too, and end a connection that holds many.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_of_small_pieces_hold_back_only_themselves() {
+    slow_readers("slow-small", 50).await;
+}
+
+async fn slow_readers(name: &str, size: usize) {
     let produced = Arc::new(AtomicU64::new(0));
     let counter = produced.clone();
     let app = Router::new()
         .route(
             "/v1/chat/completions",
             post(move || async move {
-                let piece = Bytes::from(format!("data: {}\n\n", "x".repeat(8_000)));
+                let piece = Bytes::from(format!("data: {}\n\n", "x".repeat(size)));
                 let endless = futures_util::stream::repeat(piece).map(move |piece| {
                     counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
                     Ok::<_, std::convert::Infallible>(piece)
@@ -389,7 +399,7 @@ async fn slow_readers_hold_back_only_themselves() {
         );
     let upstream = upstream(app).await;
     let gate = Gate::open(Admission::Anyone).await;
-    let _working = start(provider("slow", &gate, &upstream));
+    let _working = start(provider(name, &gate, &upstream));
     let link = gate.link().await;
     let mut stalled = Vec::new();
     for _ in 0..100 {

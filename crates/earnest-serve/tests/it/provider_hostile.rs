@@ -624,7 +624,8 @@ async fn thousands_who_come_and_go_at_once_do_not_take_the_link_with_them() {
     let app = Router::new().route(
         "/v1/chat/completions",
         post(|body: String| async move {
-            let pause = Duration::from_millis(if body.contains("patient") { 30 } else { 5_000 });
+            // The hasty leave with much of their answers on the way.
+            let pause = Duration::from_millis(if body.contains("patient") { 30 } else { 1 });
             let pieces = futures_util::stream::iter(0..100).then(move |_| async move {
                 tokio::time::sleep(pause).await;
                 Ok::<_, std::convert::Infallible>("data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")
