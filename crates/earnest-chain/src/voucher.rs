@@ -94,6 +94,8 @@ pub struct House {
     pub chain_id: u64,
     /// Revenue.
     pub revenue: Address,
+    /// Hash of its EIP-712 domain, which every receipt's digest has in it.
+    separator: B256,
 }
 
 fn domain(name: &'static str, version: &'static str, chain_id: u64, at: Address) -> Eip712Domain {
@@ -168,19 +170,26 @@ impl Channel {
 }
 
 impl House {
-    fn domain(self) -> Eip712Domain {
-        domain("Earnest Gateway", "1", self.chain_id, self.revenue)
+    /// Of an offering.
+    pub fn new(chain_id: u64, revenue: Address) -> Self {
+        let separator = domain("Earnest Gateway", "1", chain_id, revenue).separator();
+        House { chain_id, revenue, separator }
+    }
+
+    fn digest(self, statement: &impl SolStruct) -> B256 {
+        keccak256(
+            [&[0x19, 0x01], self.separator.as_slice(), statement.eip712_hash_struct().as_slice()].concat(),
+        )
     }
 
     /// What an order signs: the bytes of its JSON, and when it was given (milliseconds since 1970).
     pub fn order(self, channel_id: B256, body: &[u8], time: u64) -> B256 {
-        typed::Order { channelId: channel_id, body: keccak256(body), time }
-            .eip712_signing_hash(&self.domain())
+        self.digest(&typed::Order { channelId: channel_id, body: keccak256(body), time })
     }
 
     /// What a receipt signs: the bytes of its JSON.
     pub fn receipt(self, body: &[u8]) -> B256 {
-        typed::Receipt { body: keccak256(body) }.eip712_signing_hash(&self.domain())
+        self.digest(&typed::Receipt { body: keccak256(body) })
     }
 }
 

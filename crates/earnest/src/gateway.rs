@@ -162,7 +162,7 @@ pub fn open(
         bail!("the plan has no [price_list]: there is nothing to sell");
     }
     let place = gateway::Place {
-        house: House { chain_id: record.chain_id, revenue: at.revenue },
+        house: House::new(record.chain_id, at.revenue),
         settlement: Settlement { chain_id: record.chain_id, at: at.channels },
         collector: at.collector,
         coins: [(at.credit, plan.credits.name.clone(), "1".into()), (at.cash, cash_name, cash_version)],

@@ -373,7 +373,7 @@ impl Gateway {
     fn order(&self, held: &Held, order: &Order) -> Result<Value> {
         let text = serde_json::to_string(order)?;
         let time = now_ms();
-        let house = House { chain_id: held.chain_id, revenue: held.revenue };
+        let house = House::new(held.chain_id, held.revenue);
         let signature = held.key().sign(house.order(held.id(), text.as_bytes(), time));
         // The bytes of the order are signed: they are put in as they are.
         let body = format!(

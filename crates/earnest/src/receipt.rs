@@ -47,7 +47,7 @@ impl ReceiptCommand {
         })?;
         let Place { record, .. } =
             serde_json::from_str(&place).with_context(|| format!("{} cannot be read", file.display()))?;
-        let house = House { chain_id: record.chain_id, revenue: record.contracts.revenue };
+        let house = House::new(record.chain_id, record.contracts.revenue);
         let receipt =
             Receipt::verify(&receipt::read(&text)?, house, verify.signer.unwrap_or(record.gateway))?;
         if verify.json {

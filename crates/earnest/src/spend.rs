@@ -114,7 +114,7 @@ impl Story {
         settings.claim_every = Duration::from_secs(3_600);
         let ask = settings.share_bps;
         let place = Place {
-            house: House { chain_id: self.chain_id, revenue: self.at.revenue },
+            house: House::new(self.chain_id, self.at.revenue),
             settlement: Settlement { chain_id: self.chain_id, at: self.at.channels },
             collector: self.at.collector,
             coins: [

@@ -30,9 +30,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::{Address, hex};
 use anyhow::Result;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use earnest_chain::key::Key;
@@ -189,9 +189,7 @@ pub fn now_ms() -> u64 {
 
 /// A request's name: in the order of time, so that the journal's index grows at its end.
 fn new_id() -> String {
-    let mut random = [0u8; 10];
-    getrandom::fill(&mut random).expect("the system has random bytes");
-    format!("req_{:012x}{}", now_ms(), hex::encode(random))
+    format!("req_{:012x}{}", now_ms(), hex::encode(rand::random::<[u8; 10]>()))
 }
 
 /// An amount as a plain decimal of whole coins.
@@ -303,19 +301,13 @@ impl Gateway {
     }
 }
 
-/// All that the gateway serves.
+/// All that the gateway serves. Layers cost a request two allocations each and copies of what it carries: what is paid
+/// for has none.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let mut router = Router::new();
-    for endpoint in Endpoint::ALL {
-        let handler = move |State(gateway): State<Arc<Gateway>>, request: Request| {
-            serve::answer(gateway, endpoint, request)
-        };
-        router = router.route(&format!("/v1{}", endpoint.path()), post(handler));
-    }
     let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
     let Settings { providers, share_bps, .. } = &gateway.settings;
     let doors = Doors::new(realm, providers.clone(), *share_bps, gateway.roster.clone());
-    router
+    let mut router = Router::new()
         .route("/v1/models", get(pages::models))
         .route("/v1/models/{*id}", get(pages::model))
         .route("/earnest/terms", get(pages::terms))
@@ -331,28 +323,40 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(pages::ready))
         .route("/openapi.json", get(pages::openapi))
-        .fallback(|| async { Refusal::Missing("there is no such page".into(), "unknown_url") })
+        .merge(accept(doors).with_state(()))
+        .layer(map_response(async |response: Response| for_browsers(response)));
+    for endpoint in Endpoint::ALL {
+        let handler = move |State(gateway): State<Arc<Gateway>>, request: Request| async move {
+            for_browsers(serve::answer(gateway, endpoint, request).await.into_response())
+        };
+        router = router.route(&format!("/v1{}", endpoint.path()), post(handler));
+    }
+    let missing = || Refusal::Missing("there is no such page".into(), "unknown_url");
+    router
+        .fallback(async move |method: Method| preflight_or(&method, missing()))
+        .method_not_allowed_fallback(async |method: Method| preflight_or(&method, Refusal::Method))
         .with_state(gateway)
-        .merge(accept(doors))
-        .method_not_allowed_fallback(|| async { Refusal::Method })
-        .layer(DefaultBodyLimit::disable()) // each reads its own
-        .layer(from_fn(for_browsers))
 }
 
 /// Pages of anyone may call the API: what counts is the key, which a browser does not add by itself.
-async fn for_browsers(request: Request, next: Next) -> Response {
-    let preflight = request.method() == Method::OPTIONS;
-    let mut response =
-        if preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+fn for_browsers(mut response: Response) -> Response {
+    const SHOWN: &str = "x-request-id, x-earnest-charge, x-earnest-receipt, x-earnest-reserve, retry-after";
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    if preflight {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    } else {
-        let shown = "x-request-id, x-earnest-charge, x-earnest-receipt, x-earnest-reserve, retry-after";
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(shown));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(SHOWN));
+    response
+}
+
+/// A browser asks first whether a page may call.
+fn preflight_or(method: &Method, refusal: Refusal) -> Response {
+    if method != Method::OPTIONS {
+        return for_browsers(refusal.into_response());
     }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
 }

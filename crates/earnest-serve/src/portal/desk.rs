@@ -137,7 +137,7 @@ pub(super) fn answer(shared: &Shared, chain: &mut Chain, action: &str, ask: Ask)
 }
 
 fn house(shared: &Shared) -> House {
-    House { chain_id: shared.record.chain_id, revenue: shared.record.contracts.revenue }
+    House::new(shared.record.chain_id, shared.record.contracts.revenue)
 }
 
 fn check(ok: bool, words: impl Into<String>) -> Check {

@@ -86,7 +86,7 @@ mod tests {
     fn what_a_wallet_is_shown_has_the_digests_that_the_contracts_and_the_gateway_check() {
         let (settlement, house) = (
             Settlement { chain_id: 31_337, at: Address::repeat_byte(4) },
-            House { chain_id: 31_337, revenue: Address::repeat_byte(5) },
+            House::new(31_337, Address::repeat_byte(5)),
         );
         let id = B256::repeat_byte(9);
         for ceiling in [1, 1_000_000, u128::MAX] {

@@ -1,7 +1,7 @@
 //! The journal's tables: what an entry changes in them, and what is read back at the start.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result};
@@ -49,6 +49,8 @@ const KEEP_ANSWERS_MS: u64 = 24 * 3_600 * 1_000;
 /// Sums that change with every charge: held here while a batch is written, so that each is written once.
 #[derive(Default)]
 pub(super) struct Totals {
+    /// Requests whose charge has a mark to delete.
+    marked: HashSet<String>,
     channels: HashMap<B256, u128>,
     keys: HashMap<String, Budget>,
     usage: HashMap<(u64, String, String), (u64, Usage, u128)>,
@@ -99,7 +101,10 @@ pub(super) fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> R
         }
         // A stream may end between the making of its mark and the mark's place in the queue: the charge is the truth.
         Entry::Mark(mark) if is_charged(to, &mark.id)? => {}
-        Entry::Mark(mark) => insert(to, "INSERT OR REPLACE INTO marks", mark)?,
+        Entry::Mark(mark) => {
+            insert(to, "INSERT OR REPLACE INTO marks", mark)?;
+            totals.marked.insert(mark.id.clone());
+        }
         Entry::Charge(charge) => add(to, totals, charge)?,
         Entry::Answer(answer) => {
             to.prepare_cached(
@@ -189,7 +194,9 @@ fn is_charged(to: &Transaction<'_>, id: &str) -> Result<bool> {
 /// A request is charged once: its id is the key of its row.
 fn add(to: &Transaction<'_>, totals: &mut Totals, charge: &Charge) -> Result<()> {
     insert(to, "INSERT INTO charges", charge)?;
-    to.prepare_cached("DELETE FROM marks WHERE id = ?")?.execute([&charge.id])?;
+    if totals.marked.remove(&charge.id) {
+        to.prepare_cached("DELETE FROM marks WHERE id = ?")?.execute([&charge.id])?;
+    }
     totals.add(to, charge)
 }
 
@@ -293,6 +300,7 @@ pub(super) fn close_marks(
     let count = marks.len();
     for mut mark in marks {
         mark.receipt = sign(mark.receipt.receipt);
+        totals.marked.insert(mark.id.clone());
         add(&transaction, totals, &mark)?;
     }
     totals.put(&transaction)?;

@@ -220,7 +220,7 @@ impl Lab {
         settings.withdraw_delay = 900;
         change(&mut settings);
         let place = Place {
-            house: House { chain_id: DEV_CHAIN_ID, revenue: at.revenue },
+            house: House::new(DEV_CHAIN_ID, at.revenue),
             settlement: Settlement { chain_id: DEV_CHAIN_ID, at: at.channels },
             collector: at.collector,
             coins: [

@@ -153,7 +153,7 @@ pub fn order(bytes: &[u8]) {
     if let Ok(signed) = serde_json::from_slice::<Signed<'_>>(bytes) {
         let id = settlement.channel_id(&signed.channel);
         assert_eq!(id.is_some(), signed.channel.withdraw_delay < 1 << 40);
-        let digest = House { chain_id: 1, revenue: Default::default() }.order(
+        let digest = House::new(1, Default::default()).order(
             id.unwrap_or_default(),
             signed.order.get().as_bytes(),
             signed.time,
@@ -181,7 +181,7 @@ fn same<T: serde::de::DeserializeOwned + serde::Serialize + PartialEq + std::fmt
 /// no more than its own usage at its own prices.
 pub fn receipt_(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let house = House { chain_id: 31_337, revenue: Default::default() };
+    let house = House::new(31_337, Default::default());
     let key = Key::from_words("a gateway");
     if let Ok(signed) = receipt::read(&text) {
         assert!(Receipt::verify(&signed, house, key.address()).is_err());
