@@ -324,10 +324,22 @@ async fn every_route_is_described_and_every_description_has_its_route() {
             let answer = sent.bearer_auth(&holder.secret).body("{}").send().await.unwrap();
             let is_there = described().contains(&(method.into(), path.clone()));
             assert_eq!(answer.status() != 405, is_there, "{method} {path}");
+            assert_eq!(answer.headers()["access-control-allow-origin"], "*", "{method} {path}");
             let text = answer.text().await.unwrap();
             assert!(!text.contains("\"code\":\"unknown_url\""), "{method} {path}: {text}");
         }
+        // A browser asks whether a page may, and sends no key with that.
+        let answer = lab.client.request(Method::OPTIONS, &url).send().await.unwrap();
+        assert_eq!(answer.status(), 204, "{path}");
+        for (name, value) in [("origin", "*"), ("methods", "GET, POST"), ("headers", "*, authorization")] {
+            assert_eq!(answer.headers()[format!("access-control-allow-{name}")], value, "{path}");
+        }
     }
+    let nowhere = lab.client.get(format!("{}/nowhere", lab.base)).send().await.unwrap();
+    assert_eq!(
+        (nowhere.status().as_u16(), &nowhere.headers()["access-control-allow-origin"]),
+        (404, &"*".parse().unwrap())
+    );
     assert_eq!(lab.get("", "/openapi.json").await, (200, DOCUMENT.clone()));
 }
 
