@@ -316,13 +316,13 @@ fn bench_up(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The gateway before an upstream that answers in 20 ms.
+/// The gateway, as it is deployed, before an upstream that answers in 20 ms.
 fn bench_gateway(what: &str, peers: bool, json: bool) -> Result<()> {
-    run(&mut cargo(&["build", "--quiet", "--release", "-p", "earnest"]))?;
+    run(&mut cargo(&["build", "--quiet", "--profile", "dist", "-p", "earnest"]))?;
     let example =
         ["run", "--quiet", "--release", "-p", "earnest-serve", "--example", "gateway_load", "--", what];
     let mut load = cargo(&example);
-    load.arg("--gateway").arg(root().join("target/release/earnest"));
+    load.arg("--gateway").arg(root().join("target/dist/earnest"));
     load.arg(root().join("examples/plans/quickstart.toml"));
     if peers {
         node_modules("e2e/peers")?;

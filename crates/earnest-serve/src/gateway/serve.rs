@@ -56,14 +56,14 @@ impl Gateway {
     /// Whose key it is.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<ApiKey>, Refusal> {
         let secret = secret(headers)?;
-        let shown: String = secret.chars().take(14).collect();
         // Word for word as OpenAI says it: libraries look for it.
-        let unknown = || Refusal::Key(format!("Incorrect API key provided: {shown}…"));
-        let key = self.books.key(hash_of(secret)).ok_or_else(unknown)?;
+        let incorrect = |more: &str| {
+            let shown: String = secret.chars().take(14).collect();
+            Refusal::Key(format!("Incorrect API key provided: {shown}…{more}"))
+        };
+        let key = self.books.key(hash_of(secret)).ok_or_else(|| incorrect(""))?;
         if key.row.read().expect("no panic holds it").revoked {
-            return Err(Refusal::Key(format!(
-                "Incorrect API key provided: {shown}… was revoked by its holder"
-            )));
+            return Err(incorrect(" was revoked by its holder"));
         }
         Ok(key)
     }
@@ -177,11 +177,12 @@ pub async fn answer(
     drop(body);
 
     let idempotency = header_text(&headers, "idempotency-key").map(str::to_owned);
-    let key_id = key.row.read().expect("no panic holds it").id.clone();
     let turn = match idempotency {
         Some(idempotency) => {
+            let key_id = key.row.read().expect("no panic holds it").id.clone();
             let again = gateway.clone().again(key_id, key.line.id, endpoint, idempotency, sha, &connection);
-            match again.await? {
+            // In a box: without, it would be half of what is moved about for every request.
+            match Box::pin(again).await? {
                 Again::Known(response) => return Ok(response),
                 Again::Turn(turn) => Some(turn),
             }
