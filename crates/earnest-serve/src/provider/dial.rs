@@ -328,6 +328,7 @@ impl Provider {
             .initial_connection_window_size(REQUESTS_WINDOW)
             .max_concurrent_streams(u32::from(self.concurrency) + 1)
             .max_pending_accept_reset_streams(RESETS)
+            .max_local_error_reset_streams(RESETS)
             .max_send_buf_size(STREAM_WINDOW as usize)
             .max_header_list_size(HEADERS)
             .keep_alive_interval(PULSE)
