@@ -97,9 +97,10 @@ impl Attester {
                 Ok((key, generation)) => eprintln!("{key} (generation {generation}) signs for {name}"),
                 Err(refusal) => eprintln!("warning: {refusal}\n  hint: {}", refusal.hint()),
             }
+            let stop = told_to_stop();
             println!("{url}");
             eprintln!("decisions go to {}; stop with Ctrl-C", log.display());
-            axum::serve(listener, router(service)).with_graceful_shutdown(told_to_stop()).await?;
+            axum::serve(listener, router(service)).with_graceful_shutdown(stop).await?;
             Ok(())
         })
     }

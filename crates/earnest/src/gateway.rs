@@ -235,9 +235,10 @@ impl Serve {
             })?;
             let gateway =
                 tokio::task::spawn_blocking(move || open(&plan, &record, settings, key, opener)).await??;
+            let stop = told_to_stop();
             println!("gateway http://{}/v1", listener.local_addr()?);
             eprintln!("keys: earnest key create --deposit \"10 credits\". Ctrl-C stops.");
-            serve(gateway, listener, &folder, told_to_stop()).await
+            serve(gateway, listener, &folder, stop).await
         })
     }
 }

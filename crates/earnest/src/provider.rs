@@ -181,6 +181,7 @@ impl Run {
             eprintln!("warning: the gateway does not sell {name}, so nobody will ask for it");
         }
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        let stop = told_to_stop();
         println!("provider {}", key.address());
         eprintln!("offers {} at {} of the listed charge; Ctrl-C stops", names.join(", "), self.ask);
         let provider = dial::Provider {
@@ -198,7 +199,7 @@ impl Run {
             News::Linked(realm) => eprintln!("linked to {gateway} (chain id {})", realm.chain_id),
             News::Lost(why, again) => eprintln!("{why}; dials again in {:.1} s", again.as_secs_f64()),
         };
-        provider.run(told_to_stop(), tell).await?;
+        provider.run(stop, tell).await?;
         eprintln!("stopped");
         Ok(())
     }

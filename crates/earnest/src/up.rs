@@ -369,14 +369,14 @@ impl Up {
 
         // From here on it is told to stop, and not just killed.
         let (stop, stopped) = watch::channel(false);
+        let told_to_stop = told_to_stop();
         tokio::spawn(async move {
-            told_to_stop().await;
+            told_to_stop.await;
             let _ = stop.send(true);
         });
         let told = |mut stopped: watch::Receiver<bool>| async move {
             let _ = stopped.wait_for(|stopped| *stopped).await;
         };
-        tokio::task::yield_now().await;
         println!("portal {url}");
         match (&node, &elsewhere) {
             (Some(node), _) => {
@@ -459,18 +459,22 @@ fn show_key(url: &str, secret: &str, plan: &Plan) {
     );
 }
 
-/// Ctrl-C, or what a service manager sends.
-pub async fn told_to_stop() {
+/// Ctrl-C, or what a service manager sends: heard from this call on, not only once it is waited for.
+pub fn told_to_stop() -> impl Future<Output = ()> {
     #[cfg(unix)]
-    {
+    let told = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        [SignalKind::interrupt(), SignalKind::terminate()].map(signal)
+    };
+    async move {
+        #[cfg(unix)]
+        if let [Ok(mut interrupt), Ok(mut terminate)] = told {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

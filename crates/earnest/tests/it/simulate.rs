@@ -53,7 +53,10 @@ fn a_run_that_is_interrupted_goes_on_and_comes_to_the_same() {
             assert_eq!(output.stdout, whole);
             break;
         }
-        assert!(String::from_utf8_lossy(&output.stderr).contains("the same command goes on from there"));
+        // Where the machine is so busy that it did not listen yet, the signal ended it, and what it kept is good.
+        if output.status.code().is_some() {
+            assert!(String::from_utf8_lossy(&output.stderr).contains("the same command goes on from there"));
+        }
         stopped += 1;
         assert!(stopped < 200, "it never ends");
     }
