@@ -3,10 +3,14 @@
 
 pub mod attester;
 pub mod chain;
+mod coding;
 pub mod echo;
 pub mod gateway;
 pub mod guard;
+pub mod openai;
 pub mod portal;
 pub mod provider;
+pub mod request_id;
 pub mod rpc;
 pub mod server;
+pub mod upstream_url;

@@ -134,6 +134,11 @@ impl Books {
 }
 
 impl ApiKey {
+    /// Its public name.
+    pub fn row_id(&self) -> String {
+        self.row.read().expect("no panic holds it").id.clone()
+    }
+
     /// Takes a request in: what it reserves, and the journal's number that must be on the disk before its first byte.
     pub fn admit(
         &self,

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,24 +11,36 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::openai::count::Text;
+
 /// A client's connection, and the answers that it has not taken whole.
 #[derive(Default)]
-pub struct Connection(Mutex<Vec<Arc<Delivery>>>);
+pub struct Connection {
+    deliveries: Mutex<Vec<Arc<Delivery>>>,
+    /// Bytes that the system has taken.
+    taken: AtomicU64,
+}
 
 impl Connection {
-    /// From now on tells this answer what was written out.
-    pub fn carry(&self, delivery: Arc<Delivery>) {
-        self.0.lock().expect("no panic holds it").push(delivery);
+    /// From now on tells this answer what was written out. Its head has so many bytes.
+    pub fn carry(&self, delivery: Arc<Delivery>, head: u64) {
+        delivery.0.lock().expect("no panic holds it").from = self.taken.load(Ordering::Relaxed) + head;
+        self.deliveries.lock().expect("no panic holds it").push(delivery);
+    }
+
+    fn took(&self, bytes: usize) {
+        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn written(&self) {
-        let mut deliveries = self.0.lock().expect("no panic holds it");
+        let mut deliveries = self.deliveries.lock().expect("no panic holds it");
         deliveries.retain(|delivery| !delivery.written());
     }
 
     fn gone(&self) {
-        for delivery in self.0.lock().expect("no panic holds it").drain(..) {
-            delivery.gone();
+        let taken = self.taken.load(Ordering::Relaxed);
+        for delivery in self.deliveries.lock().expect("no panic holds it").drain(..) {
+            delivery.gone(taken);
         }
     }
 }
@@ -47,6 +60,12 @@ impl<S> Written<S> {
     /// Watches a socket, and gives up on a client that takes nothing for so long.
     pub fn new(socket: S, connection: Arc<Connection>, patience: Duration) -> Self {
         Written { socket, connection, patience, stalled: None }
+    }
+
+    fn took(&self, went: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = went {
+            self.connection.took(*bytes);
+        }
     }
 
     /// A client that takes nothing for too long has left.
@@ -80,6 +99,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let went = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.took(&went);
         self.unless_stalled(cx, went)
     }
 
@@ -100,6 +120,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let went = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.took(&went);
         self.unless_stalled(cx, went)
     }
 
@@ -108,14 +129,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
     }
 }
 
-/// How much of an answer: model tokens written and bytes of text, as far as the gateway counts them.
+/// How much of an answer: its text, as far as the gateway reads it, and bytes of anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Events with text: each has at least one model token.
-    pub pieces: u64,
-    /// Bytes of text.
-    pub text: u64,
-    /// Bytes of anything.
+    /// Text.
+    pub text: Text,
+    /// Bytes of anything; of an answer in one piece, what the system took.
     pub bytes: u64,
 }
 
@@ -137,6 +156,8 @@ struct State {
     handed: Progress,
     written: Progress,
     last: bool,
+    /// Bytes of its connection that come before its own.
+    from: u64,
     then: Option<Then>,
 }
 
@@ -144,7 +165,7 @@ impl Delivery {
     /// Calls `then` once, when the answer is over.
     pub fn new(then: impl FnOnce(Ended) + Send + 'static) -> Arc<Self> {
         let (handed, written) = (Progress::default(), Progress::default());
-        Arc::new(Delivery(Mutex::new(State { handed, written, last: false, then: Some(Box::new(then)) })))
+        Arc::new(Delivery(Mutex::new(State { handed, written, last: false, from: u64::MAX, then: Some(Box::new(then)) })))
     }
 
     /// The next piece goes to the connection's buffer; all that was handed over so far, that piece included.
@@ -173,10 +194,12 @@ impl Delivery {
         true
     }
 
-    /// The client is gone, or the answer broke off.
-    pub(super) fn gone(&self) {
+    /// The client is gone, or the answer broke off; the connection's system had taken so many bytes.
+    pub(super) fn gone(&self, taken: u64) {
         let mut state = self.0.lock().expect("no panic holds it");
-        let (written, then) = (state.written, state.then.take());
+        let part = taken.saturating_sub(state.from).min(state.handed.bytes);
+        let (mut written, then) = (state.written, state.then.take());
+        written.bytes = written.bytes.max(part);
         drop(state);
         if let Some(then) = then {
             then(Ended::After(written));
@@ -187,7 +210,7 @@ impl Delivery {
     pub(super) fn dropped(&self) {
         let last = self.0.lock().expect("no panic holds it").last;
         if !last {
-            self.gone();
+            self.gone(0);
         }
     }
 }
@@ -208,13 +231,13 @@ mod tests {
         let delivery = Delivery::new(move |ended| {
             let _ = told.send(ended);
         });
-        connection.carry(delivery.clone());
-        let first = Progress { pieces: 1, text: 3, bytes: 9 };
+        connection.carry(delivery.clone(), 0);
+        let first = Progress { bytes: 9, ..Progress::default() };
         delivery.hand(first, false);
         assert_eq!(delivery.progress(), Progress::default());
         socket.flush().await.unwrap();
         assert_eq!(delivery.progress(), first);
-        delivery.hand(Progress { pieces: 2, text: 6, bytes: 18 }, true);
+        delivery.hand(Progress { bytes: 18, ..Progress::default() }, true);
         delivery.dropped();
         assert!(hear.try_recv().is_err(), "it is in the buffer only");
         socket.flush().await.unwrap();
@@ -231,11 +254,11 @@ mod tests {
         let delivery = Delivery::new(move |ended| {
             let _ = told.send(ended);
         });
-        connection.carry(delivery.clone());
-        let first = Progress { pieces: 1, text: 3, bytes: 9 };
+        connection.carry(delivery.clone(), 0);
+        let first = Progress { bytes: 9, ..Progress::default() };
         delivery.hand(first, false);
         connection.written();
-        delivery.hand(Progress { pieces: 5, text: 15, bytes: 45 }, true);
+        delivery.hand(Progress { bytes: 45, ..Progress::default() }, true);
         drop(socket);
         assert_eq!(hear.try_recv(), Ok(Ended::After(first)));
     }

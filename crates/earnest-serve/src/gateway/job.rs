@@ -6,18 +6,22 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use alloy_primitives::B256;
-use earnest_core::charge::{Rates, Usage, pay};
+use earnest_chain::voucher::SignedReceipt;
+use earnest_core::charge::{Rates, pay};
 
 use super::books::ApiKey;
 use super::crash;
-use super::delivery::Progress;
 use super::journal::{Charge, Entry, day_of};
 use super::receipt::Receipt;
+use super::refusal::Refusal;
 use super::route::Served;
 use super::serve::Turn;
-use super::wire::{ENDS, Endpoint};
+use super::trace::Request as Span;
 use super::{Gateway, now_ms};
-use earnest_chain::voucher::SignedReceipt;
+use crate::openai::Endpoint;
+use crate::openai::answer::Counted;
+use crate::openai::request::Most;
+use crate::openai::usage::Resolved;
 
 /// What a request reserves, until it is charged. Dropped before, it reserves nothing any more and costs nothing.
 pub struct Job {
@@ -36,19 +40,18 @@ pub struct Job {
     /// Its prices.
     pub rates: Rates,
     /// The most it can use.
-    pub most: Usage,
+    pub most: Most,
     /// The most it can cost.
     pub reserve: u128,
     /// SHA-256 of the body as it came in.
     pub asked: B256,
-    /// Bytes of it.
-    pub length: u64,
     /// When it came in.
     pub begun: Instant,
     /// The entry that must be on the disk before the first byte leaves.
     pub lease: Option<u64>,
     /// Holds its `Idempotency-Key`.
     pub turn: Option<Turn>,
+    span: Span,
     over: bool,
 }
 
@@ -72,13 +75,11 @@ pub struct Admitted {
     /// Its prices.
     pub rates: Rates,
     /// The most it can use.
-    pub most: Usage,
+    pub most: Most,
     /// The most it can cost.
     pub reserve: u128,
     /// SHA-256 of its body.
     pub asked: B256,
-    /// Bytes of it.
-    pub length: u64,
 }
 
 impl Job {
@@ -90,9 +91,10 @@ impl Job {
         admitted: Admitted,
         lease: Option<u64>,
         turn: Option<Turn>,
+        span: Span,
     ) -> Self {
         gateway.metrics.in_flight.inc();
-        let Admitted { endpoint, model, price_version, rates, most, reserve, asked, length } = admitted;
+        let Admitted { endpoint, model, price_version, rates, most, reserve, asked } = admitted;
         let (begun, over) = (Instant::now(), false);
         Job {
             gateway,
@@ -105,38 +107,24 @@ impl Job {
             most,
             reserve,
             asked,
-            length,
             begun,
             lease,
             turn,
+            span,
             over,
         }
-    }
-
-    /// Usage that a provider states, as far as it can be true: not more than was asked for, and hardly more model tokens
-    /// than there are bytes of text.
-    pub fn bounded(&self, stated: Usage, text: u64) -> Usage {
-        let output = self.most.output.min(text.saturating_add(ENDS));
-        stated.at_most(Usage { output, ..self.most })
-    }
-
-    /// Usage of an answer that broke off, by what was written out of it: a model token for each piece, and of the
-    /// prompt, where nobody stated it, a model token for every eight bytes: fewer than any tokenizer makes of text.
-    pub fn cut_off(&self, written: Progress, stated: Option<Usage>) -> Usage {
-        let stated = stated.unwrap_or(Usage { input: self.length / 8, cached: 0, output: 0 });
-        let output = written.pieces.min(written.text);
-        Usage { output, ..stated }.at_most(self.most)
     }
 
     /// The charge, with its receipt, signed or (for a mark, which may never be needed) not.
     pub fn charge(
         &self,
         served: &Served,
-        usage: Usage,
+        counted: Counted,
         complete: bool,
         answer: Option<B256>,
         signed: bool,
     ) -> Charge {
+        let Counted { usage, estimated, .. } = counted;
         // Never more than was reserved, whatever anyone says.
         let charge =
             self.rates.charge(self.endpoint.service(), usage).unwrap_or(self.reserve).min(self.reserve);
@@ -159,6 +147,7 @@ impl Job {
             coin: self.key.line.coin,
             charge,
             complete,
+            estimated,
             request_sha256: self.asked,
             response_sha256: answer,
         };
@@ -178,7 +167,32 @@ impl Job {
             pay: pay(charge, served.ask),
             time,
             complete,
+            estimated,
             receipt,
+        }
+    }
+
+    /// It is not answered, and why. Nothing is charged.
+    pub fn refused(mut self, refusal: Refusal) -> Refusal {
+        self.span.refused(&self.id, &refusal);
+        refusal
+    }
+
+    /// The client left with nothing: its `Idempotency-Key` is free again, and nothing is charged.
+    pub fn forget(mut self) {
+        self.gateway.metrics.left(self.endpoint);
+        self.span.left(&self.id);
+        if let Some(turn) = &self.turn {
+            let key = self.key.row.read().expect("no panic holds it").id.clone();
+            self.gateway.journal.write(Entry::Forget(key, turn.idempotency().to_owned()));
+        }
+    }
+
+    /// What was learnt of who served it: the operator is told of what went beyond, the provider of what was not counted.
+    pub fn learn(&self, served: &Served, counted: &Counted, _stated: Resolved) {
+        if counted.beyond {
+            served.strike();
+            served.warn(|| format!("its answer to {} goes beyond what was asked for: does its server know the bound?", self.id));
         }
     }
 
@@ -188,7 +202,8 @@ impl Job {
         self.over = true;
         let amount = charge.charge;
         let day = day_of(charge.time);
-        self.gateway.metrics.charged(&charge, self.begun.elapsed());
+        self.gateway.metrics.charged(self.endpoint, &charge, self.begun.elapsed());
+        self.span.charged(&charge);
         // Before what it reserved is free again: a later lease is written after it.
         self.gateway.journal.write(Entry::Charge(Box::new(charge)));
         self.key.settle(self.reserve, amount, day);

@@ -111,6 +111,8 @@ pub struct Charge {
     pub time: u64,
     /// The answer was written out whole.
     pub complete: bool,
+    /// Not all of the usage was stated; the receipt says so, too, and only it is kept.
+    pub estimated: bool,
     /// What the holder has in hand.
     pub receipt: SignedReceipt,
 }
@@ -120,6 +122,8 @@ pub struct Charge {
 pub struct Answer {
     /// Whose.
     pub key: String,
+    /// Whose channel paid it.
+    pub channel: B256,
     /// The header.
     pub idempotency: String,
     /// SHA-256 of the body that was asked.

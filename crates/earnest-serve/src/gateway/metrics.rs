@@ -8,7 +8,7 @@ use prometheus::{
 };
 
 use super::journal::Charge;
-use super::wire::Endpoint;
+use crate::openai::Endpoint;
 
 /// All of them.
 pub struct Metrics {
@@ -17,6 +17,7 @@ pub struct Metrics {
     seconds: HistogramVec,
     tokens: IntCounterVec,
     cut_off: IntCounter,
+    estimated: IntCounterVec,
     /// Requests in flight.
     pub in_flight: IntGauge,
     /// Entries of the journal that are not on the disk.
@@ -44,6 +45,10 @@ impl Default for Metrics {
         );
         let tokens =
             IntCounterVec::new(named("model_tokens_total", "model tokens charged"), &["model", "kind"]);
+        let estimated = IntCounterVec::new(
+            named("estimated_total", "answers whose usage was not all stated, and is an estimate"),
+            &["model"],
+        );
         let cut_off =
             IntCounter::with_opts(named("cut_off_total", "answers that were not written out whole"));
         let in_flight = IntGauge::with_opts(named("in_flight", "requests in flight"));
@@ -57,6 +62,7 @@ impl Default for Metrics {
             seconds: seconds.expect(VALID),
             tokens: tokens.expect(VALID),
             cut_off: cut_off.expect(VALID),
+            estimated: estimated.expect(VALID),
             in_flight: in_flight.expect(VALID),
             journal_behind: behind.expect(VALID),
             claims: claims.expect(VALID),
@@ -64,11 +70,12 @@ impl Default for Metrics {
             gas: gas.expect(VALID),
             registry,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 9] = [
+        let all: [Box<dyn prometheus::core::Collector>; 10] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.seconds.clone()),
             Box::new(metrics.tokens.clone()),
             Box::new(metrics.cut_off.clone()),
+            Box::new(metrics.estimated.clone()),
             Box::new(metrics.in_flight.clone()),
             Box::new(metrics.journal_behind.clone()),
             Box::new(metrics.claims.clone()),
@@ -84,9 +91,9 @@ impl Default for Metrics {
 
 impl Metrics {
     /// A request was answered and charged.
-    pub fn charged(&self, charge: &Charge, took: Duration) {
+    pub fn charged(&self, endpoint: Endpoint, charge: &Charge, took: Duration) {
         let status = if charge.complete { "200" } else { "cut_off" };
-        self.requests.with_label_values(&["answered", status]).inc();
+        self.requests.with_label_values(&[endpoint.path(), status]).inc();
         self.seconds.with_label_values(&[&charge.model]).observe(took.as_secs_f64());
         for (kind, count) in [("input", charge.usage.input), ("output", charge.usage.output)] {
             self.tokens.with_label_values(&[charge.model.as_str(), kind]).inc_by(count);
@@ -94,6 +101,19 @@ impl Metrics {
         if !charge.complete {
             self.cut_off.inc();
         }
+        if charge.estimated {
+            self.estimated.with_label_values(&[&charge.model]).inc();
+        }
+    }
+
+    /// A client left before it had anything.
+    pub fn left(&self, endpoint: Endpoint) {
+        self.requests.with_label_values(&[endpoint.path(), "left"]).inc();
+    }
+
+    /// An answer was told again.
+    pub fn replayed(&self, endpoint: Endpoint) {
+        self.requests.with_label_values(&[endpoint.path(), "replayed"]).inc();
     }
 
     /// A request was refused.

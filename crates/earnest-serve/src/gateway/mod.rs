@@ -7,6 +7,7 @@ pub mod crash;
 pub mod delivery;
 pub mod job;
 pub mod journal;
+mod left;
 mod metrics;
 pub mod order;
 pub mod pages;
@@ -19,9 +20,8 @@ pub mod serve;
 pub mod stream;
 pub mod till;
 mod trace;
-pub mod wire;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
@@ -48,7 +48,8 @@ use self::room::Rooms;
 use self::route::{Patience, Routes, Upstream};
 use self::stream::Meter;
 use self::trace::Trace;
-use self::wire::Endpoint;
+use crate::openai::Endpoint;
+use crate::openai::dialect::Dialect;
 use crate::provider::doors::{Admission, Doors, accept};
 use crate::provider::hello::Realm;
 use crate::provider::roster::Roster;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Upstreams of the issuer's own.
     pub upstreams: Vec<Upstream>,
+    /// Settings of models, by their names in the price list.
+    pub dialects: BTreeMap<String, Dialect>,
     /// Who may dial in.
     pub providers: Admission,
     /// The most of a charge that a provider may ask, in basis points: what Revenue pays out.
@@ -92,6 +95,7 @@ impl Settings {
         Settings {
             folder,
             upstreams: Vec::new(),
+            dialects: BTreeMap::new(),
             providers: Admission::Only(Default::default()),
             share_bps: 0,
             patience: Patience { head: Duration::from_secs(300), piece: Duration::from_secs(120) },
@@ -174,6 +178,8 @@ pub struct Gateway {
     bodies: Rooms,
     /// For long answers that are held whole.
     answers: Rooms,
+    /// Answers that were left in the middle.
+    left: left::Kept,
 }
 
 /// Looks at once.
@@ -241,8 +247,9 @@ impl Gateway {
             till,
             sending: Mutex::default(),
             looks: tokio::sync::Semaphore::new(LOOKS),
-            bodies: Rooms::new(settings.bodies),
-            answers: Rooms::new(settings.bodies),
+            bodies: Rooms::new(settings.bodies, serve::BODY),
+            answers: Rooms::new(settings.bodies, serve::ANSWER),
+            left: left::Kept::default(),
             settings,
             place,
         }))
@@ -273,6 +280,7 @@ impl Gateway {
                 ticks.tick().await;
                 let Some(gateway) = marks.upgrade() else { return };
                 stream::write_marks(&gateway);
+                gateway.left.sweep();
                 gateway
                     .metrics
                     .journal_behind
@@ -327,7 +335,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(map_response(async |response: Response| for_browsers(response)));
     for endpoint in Endpoint::ALL {
         let handler = move |State(gateway): State<Arc<Gateway>>, request: Request| async move {
-            for_browsers(serve::answer(gateway, endpoint, request).await.into_response())
+            for_browsers(serve::answer(gateway, endpoint, request).await)
         };
         router = router.route(&format!("/v1{}", endpoint.path()), post(handler));
     }

@@ -48,6 +48,9 @@ pub struct Receipt {
     pub charge: u128,
     /// The answer was written out whole; otherwise the client left, or it broke off, and this is what was written out.
     pub complete: bool,
+    /// Something of the usage was not stated by who served it, and is an estimate in the holder's favour.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
     /// SHA-256 of the request's body.
     pub request_sha256: B256,
     /// SHA-256 of the answer's body, receipt not included; of an answer that was not whole, nothing.

@@ -5,6 +5,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::openai::fault::Fault;
+use crate::openai::request::BadRequest;
+
 /// Why a request is not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -13,7 +16,11 @@ pub enum Refusal {
     /// The key may not do that.
     Forbidden(String),
     /// The request says something that cannot be; the parameter, if it is one.
-    Bad(String, Option<&'static str>),
+    Bad(String, Option<String>),
+    /// What a provider found wrong with the request: its reason, in OpenAI's shape.
+    Told(StatusCode, Box<Fault>),
+    /// The body is coded as nothing that is understood.
+    Coding(String),
     /// No such model, receipt or page.
     Missing(String, &'static str),
     /// This method is not for this path.
@@ -38,14 +45,27 @@ pub enum Refusal {
     Internal(String),
 }
 
+impl From<BadRequest> for Refusal {
+    fn from(BadRequest { why, field }: BadRequest) -> Self {
+        Refusal::Bad(why, field)
+    }
+}
+
 impl Refusal {
-    fn parts(&self) -> (StatusCode, &'static str, Option<&'static str>, Option<&'static str>, &str) {
+    fn parts(&self) -> (StatusCode, &str, Option<&str>, Option<&str>, &str) {
         use StatusCode as S;
         const BAD: &str = "invalid_request_error";
         match self {
+            Refusal::Told(status, fault) => {
+                let why = fault.message.as_deref().unwrap_or("the provider refused the request and did not say why");
+                (*status, fault.kind.as_deref().unwrap_or(BAD), fault.param.as_deref(), fault.code.as_deref(), why)
+            }
+            Refusal::Coding(why) => {
+                (S::UNSUPPORTED_MEDIA_TYPE, BAD, None, Some("unsupported_content_encoding"), why)
+            }
             Refusal::Key(why) => (S::UNAUTHORIZED, BAD, None, Some("invalid_api_key"), why),
             Refusal::Forbidden(why) => (S::FORBIDDEN, "permission_error", None, Some("not_allowed"), why),
-            Refusal::Bad(why, param) => (S::BAD_REQUEST, BAD, *param, None, why),
+            Refusal::Bad(why, param) => (S::BAD_REQUEST, BAD, param.as_deref(), None, why),
             Refusal::Missing(why, code) => (S::NOT_FOUND, BAD, None, Some(code), why),
             Refusal::Method => {
                 (S::METHOD_NOT_ALLOWED, BAD, None, Some("method_not_allowed"), "this path has other methods")

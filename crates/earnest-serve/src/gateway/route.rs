@@ -1,14 +1,16 @@
 //! Who answers a request: providers that dialled in and upstreams of the issuer's own, the cheapest healthy one first.
-//! One that fails is left alone for a while; a request goes on to the next one until the first byte of an answer.
+//! One that fails is left out of the request and rested after three; a request goes on to the next one until a byte of an
+//! answer has gone out.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use alloy_primitives::Address;
 use anyhow::{Context, Result, bail};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -18,8 +20,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thread_local::ThreadLocal;
 
 use super::refusal::Refusal;
-use super::wire::{Asked, Endpoint};
-use crate::provider::roster::{Link, Roster};
+use crate::coding::Decoded;
+use crate::openai::Endpoint;
+use crate::openai::dialect::Dialect;
+use crate::openai::fault::{self, Fault, Whose};
+use crate::openai::request::{Added, Asked};
+use crate::provider::roster::{Link, LinkError, Roster};
+use crate::request_id::uuid_of;
+use crate::upstream_url::{upstream_base, upstream_url};
 
 /// An answer's body, whoever gives it.
 pub type Body = UnsyncBoxBody<Bytes, BrokeOff>;
@@ -36,12 +44,14 @@ fn broke_off(error: impl std::fmt::Display) -> BrokeOff {
 /// An OpenAI-compatible server of the issuer's own.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Base URL, such as `http://localhost:11434/v1`.
+    /// Base URL, such as `http://localhost:11434/v1`, perhaps with a query.
     pub url: String,
     /// Its API key.
     pub key: Option<String>,
-    /// Names in the price list, and what the server calls them.
-    pub models: Vec<(String, String)>,
+    /// Headers that it wants beside.
+    pub headers: HeaderMap,
+    /// Names in the price list, and how the server takes their requests.
+    pub models: Vec<(String, Dialect)>,
     /// Requests at once.
     pub concurrency: usize,
     /// In whose name it serves.
@@ -64,8 +74,10 @@ pub struct Routes {
     /// One for each thread, so that a connection is used by the thread that it is served by.
     clients: ThreadLocal<Client>,
     patience: Patience,
-    /// By address and number of a link; by position of one's own.
-    health: RwLock<std::collections::HashMap<Name, Arc<Health>>>,
+    /// By operator; by position of one's own.
+    health: RwLock<HashMap<Name, Arc<Health>>>,
+    /// What of the gateway's additions a server has refused, by model.
+    refused: RwLock<HashMap<(Name, String), Added>>,
 }
 
 struct Own {
@@ -83,29 +95,51 @@ enum Name {
 }
 
 #[derive(Default)]
-struct Health(Mutex<Ill>);
+struct Health {
+    ill: Mutex<Ill>,
+    /// What is said of it once, to the operator of the gateway.
+    warned: AtomicBool,
+}
 
 #[derive(Default)]
 struct Ill {
     failures: u32,
     until: Option<Instant>,
+    /// It was asked, and has said nothing to anyone since.
+    silent: Option<Instant>,
 }
 
 /// Failures in a row after which a provider is left alone, and for how long at first and at most.
 const FAILURES: u32 = 3;
 const REST: Duration = Duration::from_secs(2);
 const LONGEST_REST: Duration = Duration::from_secs(60);
+/// One that said nothing to anyone for so long is asked after the others.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Providers that a request is tried with.
 const TRIES: usize = 3;
+/// Bytes of a refusal that are read.
+const REFUSAL: usize = 64 << 10;
+/// How long a refusal may take to come.
+const REFUSAL_TIME: Duration = Duration::from_secs(10);
 
 impl Health {
     fn well(&self) -> bool {
-        let ill = self.0.lock().expect("no panic holds it");
-        ill.until.is_none_or(|until| until <= Instant::now())
+        let now = Instant::now();
+        let ill = self.ill.lock().expect("no panic holds it");
+        let silent = ill.silent.is_some_and(|since| now.duration_since(since) > SILENCE);
+        ill.until.is_none_or(|until| until <= now) && !silent
+    }
+
+    fn asked(&self) {
+        self.ill.lock().expect("no panic holds it").silent.get_or_insert_with(Instant::now);
+    }
+
+    fn spoke(&self) {
+        self.ill.lock().expect("no panic holds it").silent = None;
     }
 
     fn failed(&self) {
-        let mut ill = self.0.lock().expect("no panic holds it");
+        let mut ill = self.ill.lock().expect("no panic holds it");
         ill.failures += 1;
         if ill.failures >= FAILURES {
             let rest = REST.saturating_mul(1 << (ill.failures - FAILURES).min(10)).min(LONGEST_REST);
@@ -113,8 +147,15 @@ impl Health {
         }
     }
 
+    /// It asks for a rest.
+    fn busy(&self, secs: u64) {
+        let rest = Duration::from_secs(secs).min(LONGEST_REST);
+        let mut ill = self.ill.lock().expect("no panic holds it");
+        ill.until = ill.until.max(Some(Instant::now() + rest));
+    }
+
     fn answered(&self) {
-        *self.0.lock().expect("no panic holds it") = Ill::default();
+        *self.ill.lock().expect("no panic holds it") = Ill::default();
     }
 }
 
@@ -125,14 +166,21 @@ pub struct Served {
     pub provider: Address,
     /// Its asking price, in basis points of the charge.
     pub ask: u16,
-    /// What it calls the model.
-    pub model: String,
-    /// It signs what it served.
-    pub signs: bool,
+    /// Names that its answers may carry.
+    pub names: Vec<String>,
+    /// Where it dialled in from, if it did; then it signs what it served.
+    pub link: Option<Arc<Link>>,
+    /// SHA-256 of the request's body as it was sent, where it signs.
+    pub asked: Option<alloy_primitives::B256>,
     health: Arc<Health>,
 }
 
 impl Served {
+    /// It signs what it served.
+    pub fn signs(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// It broke its word: a strike.
     pub fn strike(&self) {
         self.health.failed();
@@ -142,12 +190,21 @@ impl Served {
     pub fn praise(&self) {
         self.health.answered();
     }
+
+    /// Tells the gateway's operator, once until it is mended.
+    pub fn warn(&self, what: impl FnOnce() -> String) {
+        if !self.health.warned.swap(true, Ordering::Relaxed) {
+            eprintln!("warning: {}: {}", self.provider, what());
+        }
+    }
 }
 
 /// One that can be tried.
 struct Candidate {
+    name: Name,
     at: At,
     served: Served,
+    dialect: Dialect,
     busy: usize,
 }
 
@@ -169,25 +226,17 @@ impl Drop for Turn {
 pub struct Begun {
     /// By whom.
     pub served: Served,
-    /// Its head.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
     /// What follows.
     pub body: Body,
 }
 
 impl Own {
     fn of(upstream: Upstream) -> Result<Self> {
-        let base = upstream.url.trim_end_matches('/');
-        let hint = "hint: it is a base URL such as http://localhost:11434/v1";
-        let url = |endpoint: Endpoint| {
-            let url: Uri = format!("{base}{}", endpoint.path()).parse().ok()?;
-            matches!(url.scheme_str()?, "http" | "https").then_some(url)
-        };
+        let base = upstream_base(&upstream.url)?;
+        let url = |endpoint: Endpoint| upstream_url(&base, endpoint.path()).as_str().parse::<Uri>().ok();
         let [Some(chat), Some(completions), Some(embeddings), Some(responses)] = Endpoint::ALL.map(url)
         else {
-            bail!("the upstream {base:?} cannot be asked\n  {hint}");
+            bail!("the upstream {base} cannot be asked");
         };
         let authorization = upstream.key.as_ref().map(|key| {
             let mut value = HeaderValue::from_str(&format!("Bearer {key}"))?;
@@ -220,7 +269,9 @@ fn in_full(error: &dyn std::error::Error) -> String {
 }
 
 /// How one try went wrong.
-enum Failed {
+pub enum Trouble {
+    /// The request's own fault: every provider would say so.
+    Asked(Refusal),
     /// Another may do better.
     Next(Refusal),
     /// It has too much to do; seconds it asks to wait.
@@ -231,7 +282,8 @@ impl Routes {
     /// Over those who dial in, and upstreams of one's own.
     pub fn new(roster: Arc<Roster>, own: Vec<Upstream>, patience: Patience) -> Result<Self> {
         let own = own.into_iter().map(|upstream| Own::of(upstream).map(Arc::new)).collect::<Result<_>>()?;
-        Ok(Routes { roster, own, clients: ThreadLocal::new(), patience, health: RwLock::default() })
+        let (clients, health, refused) = (ThreadLocal::new(), RwLock::default(), RwLock::default());
+        Ok(Routes { roster, own, clients, patience, health, refused })
     }
 
     fn health(&self, name: Name) -> Arc<Health> {
@@ -270,105 +322,220 @@ impl Routes {
     fn candidates(&self, model: &str, most_ask: u16) -> Vec<Candidate> {
         let mut all = Vec::new();
         for (index, own) in self.own.iter().enumerate() {
-            let Some((_, upstream)) = own.upstream.models.iter().find(|(name, _)| name == model) else {
+            let Some((_, dialect)) = own.upstream.models.iter().find(|(name, _)| name == model) else {
                 continue;
             };
-            let health = self.health(Name::Own(index));
-            let provider = own.upstream.provider;
-            let served = Served { provider, ask: 0, model: upstream.clone(), signs: false, health };
-            all.push(Candidate { at: At::Own(own.clone()), served, busy: own.taken.load(Ordering::Relaxed) });
+            let name = Name::Own(index);
+            let mut names = vec![dialect.upstream(model).to_owned()];
+            names.extend(dialect.answers.iter().cloned());
+            let served = Served {
+                provider: own.upstream.provider,
+                ask: 0,
+                names,
+                link: None,
+                asked: None,
+                health: self.health(name),
+            };
+            let busy = own.taken.load(Ordering::Relaxed);
+            all.push(Candidate { name, at: At::Own(own.clone()), served, dialect: dialect.clone(), busy });
         }
         for link in self.roster.links() {
             if link.offer.ask > most_ask || !link.offer.models.iter().any(|name| name == model) {
                 continue;
             }
-            let (provider, ask) = (link.provider, link.offer.ask);
-            let health = self.health(Name::Operator(provider));
-            let called = link.offer.called.get(model).map_or(model, String::as_str);
-            let served = Served { provider, ask, model: called.to_owned(), signs: true, health };
-            all.push(Candidate { busy: link.inflight(), at: At::Link(link), served });
+            let name = Name::Operator(link.provider);
+            let served = Served {
+                provider: link.provider,
+                ask: link.offer.ask,
+                names: vec![link.offer.called.get(model).map_or(model, String::as_str).to_owned()],
+                link: Some(link.clone()),
+                asked: None,
+                health: self.health(name),
+            };
+            // What its server takes is the provider's to know.
+            let dialect = Dialect::default();
+            all.push(Candidate { name, busy: link.inflight(), at: At::Link(link), served, dialect });
         }
         // One that rests is tried only where nobody else is there.
         all.sort_by_key(|candidate| (!candidate.served.health.well(), candidate.served.ask, candidate.busy));
         all
     }
 
-    /// Asks one after the other until one begins to answer. What is the request's own fault is an answer, too.
-    pub async fn ask(
-        &self,
-        endpoint: Endpoint,
-        asked: &Asked,
-        id: &str,
-        most_ask: u16,
-        trace: Option<&str>,
-    ) -> Result<Begun, Refusal> {
+    /// The tries of one request.
+    pub fn tries<'r>(&'r self, asked: &'r Asked, id: &'r str, most_ask: u16, trace: Option<&'r str>) -> Tries<'r> {
         let mut candidates = self.candidates(&asked.model, most_ask);
-        if candidates.is_empty() {
-            return Err(Refusal::NoProvider(format!("nobody serves {} at the moment", asked.model), 5));
-        }
-        // Where there is but one, it may have failed for a moment only.
         candidates.truncate(TRIES);
-        let mut last = None;
-        let mut wait = None;
-        let only = candidates.len() == 1;
-        let tries = if only { 2 } else { candidates.len() };
-        for turn in 0..tries {
-            match self.try_one(&candidates[turn % candidates.len()], endpoint, asked, id, trace).await {
+        // Where there is but one, it may have failed for a moment only.
+        let left = if candidates.len() == 1 { 2 } else { candidates.len() };
+        Tries { routes: self, asked, id, trace, candidates, turn: 0, left, last: None, wait: None }
+    }
+
+    fn refused(&self, name: Name, model: &str) -> Added {
+        let refused = self.refused.read().expect("no panic holds it");
+        if refused.is_empty() {
+            return Added::default();
+        }
+        refused.get(&(name, model.to_owned())).copied().unwrap_or_default()
+    }
+}
+
+/// One request, and whom it may still be tried with.
+pub struct Tries<'r> {
+    routes: &'r Routes,
+    asked: &'r Asked,
+    id: &'r str,
+    trace: Option<&'r str>,
+    candidates: Vec<Candidate>,
+    turn: usize,
+    left: usize,
+    last: Option<Refusal>,
+    wait: Option<u64>,
+}
+
+impl Tries<'_> {
+    /// Asks one after the other until one begins to answer, or says that the request is at fault.
+    pub async fn next(&mut self) -> Result<Begun, Refusal> {
+        if self.candidates.is_empty() {
+            let why = format!("nobody serves {} at the moment", self.asked.model);
+            return Err(Refusal::NoProvider(why, 5));
+        }
+        while self.left > 0 {
+            self.left -= 1;
+            let candidate = &self.candidates[self.turn % self.candidates.len()];
+            self.turn += 1;
+            candidate.served.health.asked();
+            let begun = self.one(candidate).await;
+            if !matches!(begun, Err(Trouble::Next(Refusal::Timeout(_)))) {
+                candidate.served.health.spoke();
+            }
+            match begun {
                 Ok(begun) => return Ok(begun),
-                Err(Failed::Full(secs)) => {
-                    wait = Some(wait.map_or(secs, |other: u64| other.min(secs)));
-                    if only {
-                        break;
-                    }
-                }
-                // Whoever was slow once has taken the time that the client has.
-                Err(Failed::Next(refusal @ Refusal::Timeout(_))) => {
-                    last = Some(refusal);
-                    break;
-                }
-                Err(Failed::Next(refusal)) => last = Some(refusal),
+                Err(trouble) => self.failed(trouble)?,
             }
         }
-        Err(match (last, wait) {
+        Err(match (self.last.take(), self.wait) {
             (_, Some(secs)) => Refusal::Busy("all providers of this model are busy".into(), secs),
             (Some(refusal), None) => refusal,
             (None, None) => Refusal::NoProvider("no provider could be reached".into(), 5),
         })
     }
 
-    async fn try_one(
+    /// The last one failed after all. An error ends the request; else the next one may be asked.
+    pub fn failed(&mut self, trouble: Trouble) -> Result<(), Refusal> {
+        match trouble {
+            Trouble::Asked(refusal) => return Err(refusal),
+            Trouble::Full(secs) => {
+                self.wait = Some(self.wait.map_or(secs, |other| other.min(secs)));
+                // It has just said when to come again.
+                if self.candidates.len() == 1 {
+                    self.left = 0;
+                }
+            }
+            // Whoever was slow has taken the time that the client has; a stream's head should come at once.
+            Trouble::Next(refusal @ Refusal::Timeout(_)) if !self.asked.stream => {
+                self.last = Some(refusal);
+                (self.left, self.wait) = (0, None);
+            }
+            Trouble::Next(refusal) => self.last = Some(refusal),
+        }
+        Ok(())
+    }
+
+    async fn one(&self, candidate: &Candidate) -> Result<Begun, Trouble> {
+        let mut added = self.routes.refused(candidate.name, &self.asked.model);
+        // Each refusal that names what was added takes something away.
+        loop {
+            let (answered, body) = self.send(candidate, added).await?;
+            let (parts, answer) = answered.into_parts();
+            if parts.status.is_success() {
+                let asked = candidate.served.link.as_ref().map(|_| {
+                    alloy_primitives::B256::from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&body))
+                });
+                let served = Served { asked, ..candidate.served.clone() };
+                let answer = Decoded::of(&parts.headers, answer).map_err(|coding| {
+                    candidate.served.strike();
+                    Trouble::Next(Refusal::Upstream(format!("the provider's answer is coded as {coding}")))
+                })?;
+                return Ok(Begun { served, body: answer.map_err(broke_off).boxed_unsync() });
+            }
+            let fault = said(&parts.headers, answer).await;
+            match fault.whose(parts.status) {
+                Whose::Request => match self.asked.without(&candidate.dialect, added, &fault) {
+                    Some(less) => {
+                        added = less;
+                        let place = (candidate.name, self.asked.model.clone());
+                        self.routes.refused.write().expect("no panic holds it").insert(place, less);
+                    }
+                    None => return Err(Trouble::Asked(Refusal::Told(parts.status, Box::new(fault)))),
+                },
+                Whose::Busy => {
+                    let wait = fault::wait(&parts.headers, Some(&fault), SystemTime::now());
+                    candidate.served.health.busy(wait.unwrap_or(0));
+                    if parts.status != StatusCode::TOO_MANY_REQUESTS && wait.is_none() {
+                        return Err(self.next_one(candidate, format!("the provider answered {}", parts.status)));
+                    }
+                    return Err(Trouble::Full(wait.unwrap_or(1)));
+                }
+                Whose::Server => {
+                    let why = match parts.status {
+                        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                            format!("the provider was refused by its upstream ({status})")
+                        }
+                        status => format!("the provider answered {}", status.as_u16()),
+                    };
+                    candidate.served.warn(|| {
+                        format!("{why}: {}", fault.message.as_deref().unwrap_or("it did not say why"))
+                    });
+                    return Err(self.next_one(candidate, why));
+                }
+            }
+        }
+    }
+
+    fn next_one(&self, candidate: &Candidate, why: String) -> Trouble {
+        candidate.served.health.failed();
+        Trouble::Next(Refusal::NoProvider(why, 2))
+    }
+
+    /// Sends the request, and waits for the head of the answer; what was sent comes back with it.
+    async fn send(
         &self,
         candidate: &Candidate,
-        endpoint: Endpoint,
-        asked: &Asked,
-        id: &str,
-        trace: Option<&str>,
-    ) -> Result<Begun, Failed> {
-        let Candidate { at, served, .. } = candidate;
-        let next = |why: String| {
-            served.health.failed();
-            Failed::Next(Refusal::NoProvider(why, 2))
+        added: Added,
+    ) -> Result<(axum::http::Response<UnsyncBoxBody<Bytes, BrokeOff>>, Bytes), Trouble> {
+        let endpoint = self.asked.endpoint;
+        let next = |why: String| self.next_one(candidate, why);
+        let body = match &candidate.at {
+            // A provider knows its models by the price list's names.
+            At::Link(_) => self.asked.body(&candidate.dialect, added),
+            At::Own(_) => self.asked.body(&candidate.dialect, added),
         };
         let sent = async {
-            match at {
+            let mut request = match &candidate.at {
+                At::Own(own) => Request::post(own.urls[endpoint as usize].clone())
+                    .header("x-request-id", uuid_of(self.id))
+                    .header(header::ACCEPT_ENCODING, "identity"),
+                At::Link(_) => Request::post(format!("/v1{}", endpoint.path())).header("x-request-id", self.id),
+            };
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            if let Some(trace) = self.trace {
+                request = request.header("traceparent", trace);
+            }
+            match &candidate.at {
                 At::Own(own) => {
                     if own.taken.fetch_add(1, Ordering::Relaxed) >= own.upstream.concurrency {
                         own.taken.fetch_sub(1, Ordering::Relaxed);
-                        return Err(Failed::Full(1));
+                        return Err(Trouble::Full(1));
                     }
                     let turn = Turn(own.clone());
-                    let mut request = Request::post(own.urls[endpoint as usize].clone())
-                        .header(header::CONTENT_TYPE, "application/json")
-                        .header("x-request-id", id);
                     if let Some(authorization) = &own.authorization {
                         request = request.header(header::AUTHORIZATION, authorization);
                     }
-                    if let Some(trace) = trace {
-                        request = request.header("traceparent", trace);
+                    for (name, value) in &own.upstream.headers {
+                        request = request.header(name, value);
                     }
-                    let request = request.body(Full::from(asked.body_for(&served.model)));
-                    let request = request.map_err(|error| next(error.to_string()))?;
-                    let client = self.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
+                    let request = request.body(Full::from(body.clone())).map_err(|error| next(error.to_string()))?;
+                    let client = self.routes.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
                     let sent = client.request(request).await;
                     let response = sent
                         .map_err(|error| next(format!("the upstream did not answer: {}", in_full(&error))))?;
@@ -382,48 +549,43 @@ impl Routes {
                     }))
                 }
                 At::Link(link) => {
-                    let mut request = Request::post(format!("/v1{}", endpoint.path()))
-                        .header(header::CONTENT_TYPE, "application/json")
-                        .header("x-request-id", id);
-                    if let Some(trace) = trace {
-                        request = request.header("traceparent", trace);
-                    }
-                    let request = request.body(Bytes::from(asked.body.clone()));
-                    let request = request.map_err(|error| next(error.to_string()))?;
+                    let request = request.body(body.clone()).map_err(|error| next(error.to_string()))?;
                     match link.send(request).await {
                         Ok(response) => Ok(response.map(|body| body.map_err(broke_off).boxed_unsync())),
-                        Err(crate::provider::roster::LinkError::Busy(_)) => Err(Failed::Full(1)),
+                        Err(LinkError::Busy(_)) => Err(Trouble::Full(1)),
                         Err(error) => Err(next(error.to_string())),
                     }
                 }
             }
         };
-        let response = match tokio::time::timeout(self.patience.head, sent).await {
-            Ok(response) => response?,
+        // A stream should begin soon: where others are there, they are asked before the client gives up.
+        let head = self.routes.patience.head;
+        let patience = if self.asked.stream && self.left > 0 && self.candidates.len() > 1 { head.min(SILENCE) } else { head };
+        match tokio::time::timeout(patience, sent).await {
+            Ok(response) => Ok((response?, body)),
             Err(_) => {
-                served.health.failed();
-                let secs = self.patience.head.as_secs();
-                return Err(Failed::Next(Refusal::Timeout(format!(
-                    "the provider did not begin to answer in {secs} s"
-                ))));
+                candidate.served.health.failed();
+                let secs = patience.as_secs();
+                Err(Trouble::Next(Refusal::Timeout(format!("the provider did not begin to answer in {secs} s"))))
             }
-        };
-        let (parts, body) = response.into_parts();
-        match parts.status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                let wait =
-                    parts.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
-                Err(Failed::Full(wait.unwrap_or(1)))
-            }
-            status if status.is_server_error() => Err(next(format!("the provider answered {status}"))),
-            // Its own credentials, or a redirect: nothing that the client could mend.
-            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Err(next(format!("the provider was refused by its upstream ({status})")))
-            }
-            status if status.is_redirection() || status.is_informational() => {
-                Err(next(format!("the provider answered {status}")))
-            }
-            status => Ok(Begun { served: served.clone(), status, headers: parts.headers, body }),
         }
     }
+}
+
+/// What a refusal says, as far as it can be read.
+async fn said(headers: &HeaderMap, body: UnsyncBoxBody<Bytes, BrokeOff>) -> Fault {
+    let Ok(mut body) = Decoded::of(headers, body) else { return Fault::default() };
+    let mut bytes = BytesMut::new();
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                bytes.extend_from_slice(&data[..data.len().min(REFUSAL - bytes.len())]);
+            }
+            if bytes.len() == REFUSAL {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIME, reading).await;
+    Fault::read(&bytes)
 }

@@ -20,12 +20,19 @@ use super::books::{ApiKey, NotAdmitted, hash_of};
 use super::delivery::{Connection, Delivery, Ended};
 use super::job::{Admitted, Job};
 use super::journal::{Answer, Coin, Entry, day_of};
+use super::left::{Left, Place};
 use super::refusal::Refusal;
 use super::room::{BLOCK, Room};
-use super::route::{Begun, Served};
-use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, signed_usage};
-use super::wire::{Asked, Endpoint, Told, is_the_model};
+use super::route::{Begun, Trouble};
+use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, renamed, signed_usage, told};
 use super::{Gateway, amount, crash, decimal, now_ms};
+use crate::coding::{Undecoded, decoded};
+use crate::openai::Endpoint;
+use crate::openai::answer::{Counted, Seen, is_the_model};
+use crate::openai::dialect::Dialect;
+use crate::openai::events::begins_as_events;
+use crate::openai::fault::{Fault, Whose};
+use crate::openai::request::Asked;
 use crate::provider::hello::Realm;
 
 /// Bytes of a request's body at most.
@@ -33,11 +40,9 @@ pub const BODY: usize = 16 << 20;
 /// Bytes of a body that is too long, and read to its end so that the client hears of it.
 const OVERLONG: usize = 256 << 20;
 /// Bytes of a JSON answer at most.
-const ANSWER: usize = 64 << 20;
+pub const ANSWER: usize = 64 << 20;
 /// Entries that the journal may be behind before nothing more is taken in.
 const BEHIND: u64 = 50_000;
-/// Times that a stream that breaks off before its first event is tried with others.
-const STREAM_TRIES: u32 = 2;
 
 /// The secret in `Authorization: Bearer …`.
 fn secret(headers: &HeaderMap) -> Result<&str, Refusal> {
@@ -82,7 +87,7 @@ impl Gateway {
         {
             return Err(Refusal::Bad(
                 format!("version {pinned} of the price list is not in force: {} is", prices.version),
-                Some("earnest-price-version"),
+                Some("earnest-price-version".into()),
             ));
         }
         let model = &asked.model;
@@ -94,13 +99,13 @@ impl Gateway {
                 endpoint.path(),
                 key.line.coin.word()
             );
-            return Err(Refusal::Bad(why, Some("model")));
+            return Err(Refusal::Bad(why, Some("model".into())));
         }
         let row = key.row.read().expect("no panic holds it");
         if row.limits.models.as_ref().is_some_and(|models| !models.contains(model)) {
             return Err(Refusal::Forbidden(format!("this API key may not use the model {model:?}")));
         }
-        let reserve = rates.charge(endpoint.service(), asked.most);
+        let reserve = rates.charge(endpoint.service(), asked.most.usage);
         let reserve = reserve.map_err(|error| Refusal::Bad(error.to_string(), None))?;
         Ok((prices.version, rates, reserve))
     }
@@ -147,11 +152,17 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// `/v1/chat/completions` and its kin.
-pub async fn answer(
-    gateway: Arc<Gateway>,
-    endpoint: Endpoint,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub async fn answer(gateway: Arc<Gateway>, endpoint: Endpoint, request: Request) -> Response {
+    match answered(&gateway, endpoint, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            gateway.metrics.refused(endpoint, refusal.status());
+            axum::response::IntoResponse::into_response(refusal)
+        }
+    }
+}
+
+async fn answered(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let connection = parts.extensions.get::<Arc<Connection>>().cloned().unwrap_or_default();
     let headers = parts.headers;
@@ -170,47 +181,59 @@ pub async fn answer(
         return Err(Refusal::Busy(format!("this key has {most} requests in flight, as many as it may"), 1));
     }
     let length = header_text(&headers, "content-length").and_then(|length| length.parse().ok());
-    let (body, _room) = gateway.read_body(length, body).await?;
-    let asked = Asked::read(endpoint, &body, gateway.settings.most_written)?;
+    let (body, _room) = gateway.read_body(&key, length, body).await?;
     let sha = B256::from_slice(&Sha256::digest(&body));
-    let length = body.len() as u64;
-    drop(body);
-
+    let plain = match header_text(&headers, "content-encoding") {
+        Some(coding) => decoded(coding, body, BODY).map_err(|why| match why {
+            Undecoded::TooLong(most) => Refusal::TooLarge(most),
+            Undecoded::Broken => Refusal::Bad(why.to_string(), None),
+            Undecoded::Unknown(_) => Refusal::Coding(why.to_string()),
+        })?,
+        None => body,
+    };
+    let asked = gateway.read_request(endpoint, plain)?;
     let idempotency = header_text(&headers, "idempotency-key").map(str::to_owned);
-    let turn = match idempotency {
+    let key_id = || key.row.read().expect("no panic holds it").id.clone();
+    let (turn, left) = match idempotency {
         Some(idempotency) => {
-            let key_id = key.row.read().expect("no panic holds it").id.clone();
-            let again = gateway.clone().again(key_id, key.line.id, endpoint, idempotency, sha, &connection);
+            let again = gateway.clone().again(key_id(), key.line.id, endpoint, idempotency, sha, &connection);
             // In a box: without, it would be half of what is moved about for every request.
             match Box::pin(again).await? {
                 Again::Known(response) => return Ok(response),
-                Again::Turn(turn) => Some(turn),
+                Again::Turn(turn) => (Some(turn), None),
             }
         }
-        None => None,
+        // Whoever was cut off in the middle of an answer is given the same one, for what it has not paid yet.
+        None => (None, gateway.left.take(&Place { key: key.row_id(), endpoint, asked: sha })),
     };
 
     let pinned = header_text(&headers, "earnest-price-version");
     let (price_version, rates, reserve) = gateway.price(&key, endpoint, &asked, pinned)?;
+    let (price_version, rates, reserve) = match &left {
+        Some(left) => (left.price_version, left.rates, left.rest()),
+        None => (price_version, rates, reserve),
+    };
     let lease = gateway.settings.lease(reserve);
-    let admitted = key.admit(&gateway.journal, reserve, lease, day_of(now_ms()));
-    let lease = admitted.map_err(|why| gateway.refused(key.line.coin, why))?;
+    let lease = match key.admit(&gateway.journal, reserve, lease, day_of(now_ms())) {
+        Ok(lease) => lease,
+        Err(why) => {
+            if let Some(left) = left {
+                gateway.left.put(Place { key: key.row_id(), endpoint, asked: sha }, left);
+            }
+            return Err(gateway.refused(key.line.coin, why));
+        }
+    };
     crash::point("admitted");
     let id = super::new_id();
-    let admitted = Admitted {
-        endpoint,
-        model: asked.model.clone(),
-        price_version,
-        rates,
-        most: asked.most,
-        reserve,
-        asked: sha,
-        length,
+    let admitted =
+        Admitted { endpoint, model: asked.model.clone(), price_version, rates, most: asked.most, reserve, asked: sha };
+    let span = gateway.trace.begin(endpoint, &asked.model, &headers);
+    let trace = span.parent();
+    let job = Job::new(gateway.clone(), key, id.clone(), admitted, lease, turn, span);
+    let answered = match left {
+        Some(left) => Box::pin(the_rest(job, left, &connection)).await,
+        None => go(job, &asked, connection, trace).await,
     };
-    let job = Job::new(gateway.clone(), key, id.clone(), admitted, lease, turn);
-    let mut span = gateway.trace.begin(endpoint, &asked.model, &headers);
-    let answered = go(job, &asked, connection, span.parent()).await;
-    span.end(&id, answered.as_ref().map(Response::status).map_err(Refusal::status));
     let mut response = match answered {
         Ok(response) => response,
         Err(refusal) => {
@@ -225,11 +248,33 @@ pub async fn answer(
 }
 
 impl Gateway {
+    /// A request as its model's settings take it.
+    fn read_request(&self, endpoint: Endpoint, body: Bytes) -> Result<Asked, Refusal> {
+        #[derive(serde::Deserialize)]
+        struct Named<'b> {
+            #[serde(borrow)]
+            model: std::borrow::Cow<'b, str>,
+        }
+        let (settings, plain) = (&self.settings, Dialect::default());
+        // The name may stand behind what the settings decide.
+        let named = (!settings.dialects.is_empty()).then(|| serde_json::from_slice::<Named<'_>>(&body).ok()).flatten();
+        let dialect = named.and_then(|named| settings.dialects.get(named.model.as_ref())).unwrap_or(&plain);
+        Ok(Asked::read(endpoint, body.clone(), dialect, settings.most_written)?)
+    }
+}
+
+impl Gateway {
     /// A body, and the room that it takes until it is let go of.
-    async fn read_body(&self, length: Option<usize>, mut body: AxumBody) -> Result<(Bytes, Room), Refusal> {
+    async fn read_body(
+        &self,
+        key: &ApiKey,
+        length: Option<usize>,
+        mut body: AxumBody,
+    ) -> Result<(Bytes, Room), Refusal> {
+        let owner = key.line.id;
         let reading = async {
             let mut bytes = bytes::BytesMut::with_capacity(length.unwrap_or(0).min(BLOCK));
-            let (mut room, mut length, mut refusal) = (self.bodies.room(), 0, None);
+            let (mut room, mut length, mut refusal) = (self.bodies.room(owner), 0, None);
             while let Some(frame) = body.frame().await {
                 let Ok(frame) = frame else { return Err(Refusal::Bad("the body broke off".into(), None)) };
                 let Ok(data) = frame.into_data() else { continue };
@@ -248,7 +293,7 @@ impl Gateway {
                     bytes.extend_from_slice(&data);
                 } else {
                     // Read on, and forget: a client that is still sending would not hear the answer.
-                    (bytes, room) = (bytes::BytesMut::new(), self.bodies.room());
+                    (bytes, room) = (bytes::BytesMut::new(), self.bodies.room(owner));
                 }
             }
             refusal.map_or(Ok((bytes.freeze(), room)), Err)
@@ -281,68 +326,69 @@ async fn go(
     trace: Option<String>,
 ) -> Result<Response, Refusal> {
     let gateway = job.gateway.clone();
-    let patience = gateway.settings.patience;
-    let mut tries = 0;
+    let id = job.id.clone();
+    let mut tries = gateway.routes.tries(asked, &id, gateway.settings.share_bps, trace.as_deref());
     loop {
         crash::point("sent");
-        let (most_ask, trace) = (gateway.settings.share_bps, trace.as_deref());
-        let begun = gateway.routes.ask(job.endpoint, asked, &job.id, most_ask, trace).await?;
+        let begun = match tries.next().await {
+            Ok(begun) => begun,
+            Err(refusal) => return Err(job.refused(refusal)),
+        };
         crash::point("headed");
-        let Begun { served, status, headers, body } = begun;
-        if !status.is_success() {
-            return refused_upstream(status, body, gateway.answers.room(), patience.piece).await;
+        let answered = match asked.stream {
+            true => stream(job, asked, begun, &connection).await,
+            false => whole(job, asked, begun, &connection).await,
+        };
+        let (back, trouble) = match answered {
+            Ok(response) => return Ok(response),
+            Err(failed) => *failed,
+        };
+        let Some(back) = back else {
+            return Err(match trouble {
+                Trouble::Asked(refusal) | Trouble::Next(refusal) => refusal,
+                Trouble::Full(secs) => Refusal::Busy("the provider is busy".into(), secs),
+            });
+        };
+        job = back;
+        if let Err(refusal) = tries.failed(trouble) {
+            return Err(job.refused(refusal));
         }
-        let streams = content_type(&headers).starts_with("text/event-stream");
-        if asked.stream != streams {
-            served.strike();
-            return Err(Refusal::Upstream(format!(
-                "the provider answered with {:?} where {} was asked for",
-                content_type(&headers),
-                if asked.stream { "a stream" } else { "JSON" },
-            )));
-        }
-        if !streams {
-            return whole(job, asked, served, body, &connection).await;
-        }
-        let reserve = job.reserve;
-        let (coin, mut lease) = (job.key.line.coin, job.lease);
-        if let Some(turn) = &job.turn {
-            // From the first byte on it is bought: whatever happens, it is not run again.
-            lease = Some(gateway.journal.write(Entry::Answer(Box::new(Answer {
-                key: job.key.row.read().expect("no panic holds it").id.clone(),
-                idempotency: turn.idempotency().to_owned(),
-                asked: job.asked,
-                id: job.id.clone(),
-                content_type: "text/event-stream".into(),
-                body: Default::default(),
-                time: now_ms(),
-            }))));
-        }
-        let (mut stream, meter, delivery) = Stream::new(job, served, asked.shows_usage, body, patience.piece);
-        match stream.begin().await {
-            Ok(()) => {}
-            Err((Some(again), _)) if tries < STREAM_TRIES => {
-                tries += 1;
-                job = again;
-                continue;
-            }
-            Err((_, refusal)) => return Err(refusal),
-        }
-        durable(&gateway, lease).await?;
-        gateway.streams.lock().expect("no panic holds it").push(Arc::downgrade(&meter));
-        connection.carry(delivery);
-        let mut response = Response::new(AxumBody::new(stream));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        headers.insert("x-earnest-reserve", text(decimal(coin, reserve)));
-        return Ok(response);
     }
 }
 
-fn content_type(headers: &HeaderMap) -> &str {
-    header_text(headers, "content-type").unwrap_or_default()
+/// How an answer failed before a byte of it went out: with the job, if another provider may have it.
+type Failed = Box<(Option<Job>, Trouble)>;
+
+/// An answer in pieces.
+async fn stream(job: Job, asked: &Asked, begun: Begun, connection: &Connection) -> Result<Response, Failed> {
+    let gateway = job.gateway.clone();
+    let (coin, reserve, mut lease) = (job.key.line.coin, job.reserve, job.lease);
+    let bought = job.turn.as_ref().map(|turn| Answer {
+        key: job.key.row_id(),
+        channel: job.key.line.id,
+        idempotency: turn.idempotency().to_owned(),
+        asked: job.asked,
+        id: job.id.clone(),
+        content_type: "text/event-stream".into(),
+        body: Default::default(),
+        time: now_ms(),
+    });
+    let (mut stream, meter, delivery) = Stream::new(job, begun, asked.shows_usage, gateway.settings.patience.piece);
+    stream.begin().await.map_err(Box::new)?;
+    if let Some(bought) = bought {
+        // From the first byte on it is bought: whatever happens, it is not run again.
+        lease = Some(gateway.journal.write(Entry::Answer(Box::new(bought))));
+    }
+    durable(&gateway, lease).await.map_err(|refusal| Box::new((None, Trouble::Asked(refusal))))?;
+    gateway.streams.lock().expect("no panic holds it").push(Arc::downgrade(&meter));
+    connection.carry(delivery, 0);
+    let mut response = Response::new(AxumBody::new(stream));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert("x-earnest-reserve", text(decimal(coin, reserve)));
+    Ok(response)
 }
 
 /// A receipt as a header has it.
@@ -365,130 +411,183 @@ async fn durable(gateway: &Gateway, entry: Option<u64>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What the upstream found wrong with the request: it goes to the client as it came, if it is in OpenAI's shape.
-async fn refused_upstream(
-    status: StatusCode,
-    body: super::route::Body,
-    mut room: Room,
-    patience: Duration,
-) -> Result<Response, Refusal> {
-    let (bytes, _) = read_whole(body, 1 << 20, &mut room, patience).await?;
-    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let status = match status {
-        // A path that this provider does not have is none of the client's business.
-        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND if !value["error"].is_object() => {
-            return Err(Refusal::Upstream("the provider does not offer this endpoint".into()));
-        }
-        status => status,
-    };
-    if !value["error"].is_object() {
-        let why = value["detail"].as_str().or(value["message"].as_str()).or(value["error"].as_str());
-        return Err(Refusal::Bad(
-            why.unwrap_or("the provider refused the request and did not say why").into(),
-            None,
-        ));
-    }
-    // Its message is its own; the shape is OpenAI's, whatever it left out.
-    let said = &value["error"];
-    let text = |name: &str| said[name].as_str().map(str::to_owned);
-    let error = serde_json::json!({"error": {
-        "message": text("message").unwrap_or_else(|| "the provider refused the request and did not say why".into()),
-        "type": text("type").unwrap_or_else(|| "invalid_request_error".into()),
-        "param": text("param"),
-        "code": text("code"),
-    }});
-    let mut response = Response::new(AxumBody::from(error.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
-}
-
 /// An answer in one piece.
-async fn whole(
-    job: Job,
-    asked: &Asked,
-    served: Served,
-    body: super::route::Body,
-    connection: &Connection,
-) -> Result<Response, Refusal> {
+async fn whole(job: Job, asked: &Asked, begun: Begun, connection: &Arc<Connection>) -> Result<Response, Failed> {
     let gateway = job.gateway.clone();
-    let mut room = gateway.answers.room();
-    let (bytes, trailers) = match read_whole(body, ANSWER, &mut room, gateway.settings.patience.head).await {
+    let Begun { served, body } = begun;
+    let mut room = gateway.answers.room(job.key.line.id);
+    let read = read_whole(body, ANSWER, &mut room, gateway.settings.patience.head).await;
+    let (came, trailers) = match read {
         Ok(read) => read,
-        Err(busy @ Refusal::Busy(..)) => return Err(busy),
+        Err(busy @ Refusal::Busy(..)) => return Err(Box::new((Some(job), Trouble::Asked(busy)))),
         Err(refusal) => {
             served.strike();
-            return Err(refusal);
+            return Err(Box::new((Some(job), Trouble::Next(refusal))));
         }
     };
     crash::point("answered");
-    let told = Told::read(&bytes).map_err(|error| {
-        served.strike();
-        Refusal::Upstream(format!("the provider's answer is not JSON: {error}"))
-    })?;
-    if let Some(model) = &told.model
-        && !is_the_model(model, [&asked.model, &served.model])
-    {
-        served.strike();
-        return Err(Refusal::Upstream(format!("the provider answered with another model, {model:?}")));
-    }
-    if told.failed {
-        served.strike();
-        return Err(Refusal::Upstream("the provider answered with an error in place of an answer".into()));
-    }
-    let usage = match told.usage {
-        Some(stated) if served.signs => {
-            let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
-            signed_usage(trailers.as_ref(), &served, &realm, &job.id, stated)
-        }
-        Some(stated) => stated,
-        None => {
-            served.strike();
-            return Err(Refusal::Upstream("the provider's answer does not say what was used".into()));
+    let mut seen = Seen::default();
+    let event = match readable(&came, &mut seen, asked, &served) {
+        Ok(event) => event,
+        Err(trouble) => {
+            if matches!(trouble, Trouble::Next(_)) {
+                served.strike();
+            }
+            return Err(Box::new((Some(job), trouble)));
         }
     };
-    let usage = job.bounded(usage, told.text);
-    served.praise();
+    let signed = served.signs().then(|| {
+        let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
+        let sha = B256::from_slice(&Sha256::digest(&came));
+        signed_usage(trailers.as_ref(), &served, &realm, &job.id, sha, seen.stated(&job.most))
+    });
+    let counted = seen.count(&job.most, signed.flatten());
+    job.learn(&served, &counted, seen.stated(&job.most));
+    if !seen.failed {
+        served.praise();
+    }
+    let mut bytes = came;
+    if event.model.as_deref().is_some_and(|said| said != asked.model) {
+        bytes = renamed(&bytes, 0, &event.model_at, &asked.model);
+    }
+    if counted.estimated {
+        bytes = with_usage(bytes, &counted);
+    }
     let sha = B256::from_slice(&Sha256::digest(&bytes));
-    let charge = job.charge(&served, usage, true, Some(sha), true);
+    let complete = !seen.failed;
+    let charge = job.charge(&served, counted, complete, Some(sha).filter(|_| complete), true);
     let receipt = encoded(&charge.receipt);
-    let shown = decimal(job.key.line.coin, charge.charge);
+    let mut response = Response::new(AxumBody::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("x-earnest-charge", text(decimal(job.key.line.coin, charge.charge)));
+    headers.insert("x-earnest-receipt", text(receipt));
+    let head = head_length(headers);
     let lease = job.lease;
-    let delivery = match job.turn.as_ref().map(|turn| turn.idempotency().to_owned()) {
+    let answer = bytes.clone();
+    let (entry, delivery) = match job.turn.as_ref().map(|turn| turn.idempotency().to_owned()) {
         // What is kept is charged: whoever did not get it asks again, and is told it for nothing.
         Some(idempotency) => {
             gateway.journal.write(Entry::Answer(Box::new(Answer {
                 key: charge.key.clone(),
+                channel: charge.channel,
                 idempotency,
                 asked: job.asked,
                 id: charge.id.clone(),
                 content_type: "application/json".into(),
-                body: bytes.clone().into(),
+                body: bytes.into(),
                 time: charge.time,
             })));
             job.record(charge);
-            let kept = gateway.journal.write(Entry::Flush);
-            durable(&gateway, Some(kept)).await?;
-            Delivery::new(move |_| drop(room))
+            (Some(gateway.journal.write(Entry::Flush)), Delivery::new(move |_| drop(room)))
         }
         None => {
-            durable(&gateway, lease).await?;
-            Delivery::new(move |ended| {
-                if ended == Ended::Whole {
+            let left = Left::new(&job, served, counted, bytes, room);
+            (lease, Delivery::new(move |ended| match ended {
+                Ended::Whole => {
                     crash::point("written");
                     job.record(charge);
                 }
-                drop(room);
-            })
+                Ended::After(written) => left.go(job, written.bytes),
+            }))
         }
     };
-    connection.carry(delivery.clone());
-    let mut response = Response::new(AxumBody::new(Whole::new(bytes, delivery)));
+    durable(&gateway, entry).await.map_err(|refusal| Box::new((None, Trouble::Asked(refusal))))?;
+    connection.carry(delivery.clone(), head);
+    *response.body_mut() = AxumBody::new(Whole::new(answer, delivery));
+    Ok(response)
+}
+
+/// What is left of an answer whose reader was cut off.
+async fn the_rest(job: Job, left: Left, connection: &Arc<Connection>) -> Result<Response, Refusal> {
+    let (gateway, lease, answer) = (job.gateway.clone(), job.lease, left.bytes.clone());
+    let charge = left.charge_rest(&job);
+    let mut response = Response::new(AxumBody::empty());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("x-earnest-charge", text(shown));
-    headers.insert("x-earnest-receipt", text(receipt));
+    headers.insert("x-earnest-charge", text(decimal(job.key.line.coin, charge.charge)));
+    headers.insert("x-earnest-receipt", text(encoded(&charge.receipt)));
+    headers.insert("x-earnest-replayed", HeaderValue::from_static("true"));
+    let head = head_length(headers);
+    let delivery = Delivery::new(move |ended| match ended {
+        Ended::Whole => job.record(charge),
+        Ended::After(written) => left.go(job, written.bytes),
+    });
+    durable(&gateway, lease).await?;
+    connection.carry(delivery.clone(), head);
+    *response.body_mut() = AxumBody::new(Whole::new(answer, delivery));
     Ok(response)
+}
+
+/// Bytes of a head with these headers and those that every answer gets: rather too many than too few.
+fn head_length(headers: &HeaderMap) -> u64 {
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+    fields as u64 + 384
+}
+
+/// Reads a JSON answer, or says why it is none.
+fn readable(
+    bytes: &Bytes,
+    seen: &mut Seen,
+    asked: &Asked,
+    served: &super::route::Served,
+) -> Result<crate::openai::answer::Event, Trouble> {
+    let next = |why: String| Trouble::Next(Refusal::Upstream(why));
+    if begins_as_events(bytes) {
+        return Err(next("the provider answered with a stream where JSON was asked for".into()));
+    }
+    let event = seen
+        .read(bytes)
+        .map_err(|error| next(format!("the provider's answer is not JSON: {error}")))?;
+    if event.error || !seen.is_answer {
+        let fault = Fault::read(bytes);
+        let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
+        return Err(match status {
+            Some(status) if fault.whose(status) == Whose::Request => {
+                Trouble::Asked(Refusal::Told(status, Box::new(fault)))
+            }
+            _ => {
+                served.warn(|| {
+                    let why = fault.message.as_deref().unwrap_or("it is no answer");
+                    format!("it answered with something else: {why}")
+                });
+                next("the provider answered with something else than an answer".into())
+            }
+        });
+    }
+    if let Some(said) = &event.model
+        && !is_the_model(said, served.names.iter().map(String::as_str).chain([asked.model.as_str()]))
+    {
+        let name = || format!("its server answers as {said:?}; name that: --model {}={},{said}", asked.model, served.names[0]);
+        served.warn(name);
+        // It is the operator's own server: its name is not the holder's trouble.
+        if served.signs() {
+            return Err(next(format!("the provider answered with another model, {said:?}")));
+        }
+    }
+    Ok(event)
+}
+
+/// An answer with the usage that is charged in place of what it said.
+fn with_usage(bytes: Bytes, counted: &Counted) -> Bytes {
+    #[derive(serde::Deserialize)]
+    struct Top<'b> {
+        #[serde(borrow, default)]
+        usage: Option<&'b serde_json::value::RawValue>,
+    }
+    let usage = told(counted).to_string();
+    let Ok(top) = serde_json::from_slice::<Top<'_>>(&bytes) else { return bytes };
+    match top.usage {
+        Some(raw) => {
+            let at = raw.get().as_ptr() as usize - bytes.as_ptr() as usize;
+            [&bytes[..at], usage.as_bytes(), &bytes[at + raw.get().len()..]].concat().into()
+        }
+        None => {
+            let Some(open) = bytes.iter().position(|&byte| byte == b'{') else { return bytes };
+            let more = if bytes[open + 1..].trim_ascii_start().starts_with(b"}") { "" } else { "," };
+            [&bytes[..=open], b"\"usage\":", usage.as_bytes(), more.as_bytes(), &bytes[open + 1..]].concat().into()
+        }
+    }
 }
 
 /// What is known of an `Idempotency-Key`.
@@ -537,8 +636,8 @@ impl Gateway {
         // What the last one wrote may not be on the disk yet.
         let flush = self.journal.write(Entry::Flush);
         durable(&self, Some(flush)).await?;
-        let mut room = self.answers.room();
-        let gateway = self;
+        let mut room = self.answers.room(channel);
+        let gateway = self.clone();
         let found = tokio::task::spawn_blocking(move || {
             let Some(kept) = gateway.journal.answer(&name.0, &name.1)? else { return Ok(None) };
             let receipt = gateway.journal.receipt(&kept.id, channel)?;
@@ -560,8 +659,9 @@ impl Gateway {
         if !room.grow(kept.body.len()) {
             return Err(Refusal::Busy(TOO_MANY_ANSWERS.into(), 1));
         }
+        self.metrics.replayed(endpoint);
         let delivery = Delivery::new(move |_| drop(room));
-        connection.carry(delivery.clone());
+        connection.carry(delivery.clone(), 0);
         let mut response = Response::new(AxumBody::new(Whole::new(kept.body.into(), delivery)));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, text(kept.content_type));

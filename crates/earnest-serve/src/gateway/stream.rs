@@ -1,4 +1,4 @@
-//! An answer in pieces (server-sent events). Each event passes as it came, as soon as it came; what is counted on the
+//! An answer in pieces (server-sent events). Each event passes as it came, as soon as it came; what is read of it on the
 //! way is what a client pays that leaves early. The end carries the receipt in a comment.
 
 use std::collections::VecDeque;
@@ -6,11 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
-use earnest_core::charge::Usage;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sha2::{Digest, Sha256};
@@ -22,81 +22,31 @@ use super::job::Job;
 use super::journal::{Answer, Charge, Entry};
 use super::refusal::Refusal;
 use super::room::Room;
-use super::route::{Body, Served};
-use super::wire::{Endpoint, Told, is_the_model};
+use super::route::{Begun, Body, Served, Trouble};
+use crate::openai::Endpoint;
+use crate::openai::answer::{Seen, is_the_model};
+use crate::openai::events::{Events, TooLong, data_of, lines};
+use crate::openai::fault::{Fault, Whose};
+use crate::openai::usage::Resolved;
 use crate::provider::hello::Realm;
-use crate::provider::usage::UsageClaim;
+use crate::provider::usage::{self, UsageClaim};
 
-/// Bytes of one event at most.
-const EVENT: usize = 4 << 20;
 /// Bytes of a stream that are kept for its `Idempotency-Key` at most.
 const KEPT: usize = 16 << 20;
+/// Bytes of text that a model token has at most, and that an answer may have beyond: who sends more never ends.
+const LONGEST_TOKEN: u64 = 64;
+const SLACK: u64 = 64 << 10;
+/// How long one waits for what belongs behind the last event: a signature, or just the end.
+const END: Duration = Duration::from_millis(1_500);
+/// How long for usage, or the end, behind the last word.
+const USAGE: Duration = Duration::from_secs(10);
+/// How long a stream is read on for its usage where the client left behind the last word.
+const READ_ON: Duration = Duration::from_secs(2);
+/// Bytes of an answer that is none, for its reason.
+const REASON: usize = 64 << 10;
 
 /// Why a long answer is not held.
 pub const TOO_MANY_ANSWERS: &str = "this gateway holds as many long answers as it can at once";
-
-/// Cuts what comes into events. A byte is looked at once.
-#[derive(Default)]
-pub struct Events {
-    buffer: BytesMut,
-    seen: usize,
-}
-
-/// An event is too long: it is none.
-#[derive(Debug, PartialEq, Eq)]
-pub struct TooLong;
-
-impl Events {
-    /// More bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// Takes the next whole event, its empty line included.
-    pub fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
-        while let Some(at) = self.buffer[self.seen..].iter().position(|&byte| byte == b'\n') {
-            let line = self.seen + at;
-            // An empty line ends an event: a second line feed, perhaps with its carriage return.
-            let rest = &self.buffer[line + 1..];
-            let end = match rest {
-                [b'\n', ..] => line + 2,
-                [b'\r', b'\n', ..] => line + 3,
-                [] | [b'\r'] => break, // what follows decides
-                _ => {
-                    self.seen = line + 1;
-                    continue;
-                }
-            };
-            self.seen = 0;
-            return Ok(Some(self.buffer.split_to(end).freeze()));
-        }
-        if self.buffer.len() > EVENT { Err(TooLong) } else { Ok(None) }
-    }
-
-    /// What came after the last event.
-    pub fn rest(&self) -> &[u8] {
-        &self.buffer
-    }
-}
-
-/// The data of an event: its `data:` lines, joined. None: a comment, or an event without.
-pub fn data_of(event: &[u8]) -> Option<Vec<u8>> {
-    let mut data: Option<Vec<u8>> = None;
-    for line in event.split(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(value) = line.strip_prefix(b"data:") {
-            let value = value.strip_prefix(b" ").unwrap_or(value);
-            match &mut data {
-                Some(data) => {
-                    data.push(b'\n');
-                    data.extend_from_slice(value);
-                }
-                None => data = Some(value.to_vec()),
-            }
-        }
-    }
-    data
-}
 
 /// What is known of a stream, shared by its body, its connection and whoever writes marks.
 pub struct Meter {
@@ -108,11 +58,15 @@ pub struct Meter {
 
 struct State {
     job: Option<Job>,
-    stated: Option<Usage>,
+    seen: Seen,
     marked: Progress,
     /// The charge of the whole answer, once it is known.
     whole: Option<Charge>,
     kept: Option<Kept>,
+    /// The stream is read, and may tell more.
+    reading: bool,
+    /// The client left while it was, with so much.
+    left: Option<Progress>,
 }
 
 /// What an `Idempotency-Key` is told again.
@@ -125,33 +79,42 @@ impl Meter {
     /// The answer is over.
     fn ended(&self, ended: Ended) {
         let mut state = self.state.lock().expect("no panic holds it");
+        if let Ended::After(written) = ended
+            && state.reading
+            && lacks_usage(&state)
+        {
+            // It is read on for a moment.
+            state.left = Some(written);
+            return;
+        }
+        state.reading = false;
         let Some(job) = state.job.take() else { return };
-        let (stated, whole, kept) = (state.stated, state.whole.take(), state.kept.take());
-        drop(state);
+        let (whole, kept) = (state.whole.take(), state.kept.take());
         let written = match ended {
             Ended::Whole => self.progress(),
             Ended::After(written) => written,
         };
         let (charge, body) = match (ended, whole) {
             (Ended::Whole, Some(charge)) => {
+                drop(state);
                 (charge, kept.as_ref().map(|kept| kept.bytes.clone().freeze()).unwrap_or_default())
             }
             // Nothing left this machine: nothing is paid, and it may be asked again.
-            _ if written.pieces == 0 => {
-                if let Some(turn) = &job.turn {
-                    let key = job.key.row.read().expect("no panic holds it").id.clone();
-                    job.gateway.journal.write(Entry::Forget(key, turn.idempotency().to_owned()));
-                }
+            _ if !written.text.is_some() => {
+                drop(state);
+                job.forget();
                 return;
             }
             _ => {
-                let usage = job.cut_off(written, stated);
-                (job.charge(&self.served, usage, false, None, true), Bytes::new())
+                let counted = state.seen.count_part(&job.most, written.text);
+                drop(state);
+                (job.charge(&self.served, counted, false, None, true), Bytes::new())
             }
         };
         if let Some(turn) = &job.turn {
             job.gateway.journal.write(Entry::Answer(Box::new(Answer {
                 key: charge.key.clone(),
+                channel: charge.channel,
                 idempotency: turn.idempotency().to_owned(),
                 asked: job.asked,
                 id: charge.id.clone(),
@@ -172,13 +135,20 @@ impl Meter {
     pub fn mark(&self) -> Option<Charge> {
         let written = self.progress();
         let mut state = self.state.lock().expect("no panic holds it");
-        if written.pieces == state.marked.pieces {
+        if written == state.marked || !written.text.is_some() {
             return None;
         }
         state.marked = written;
         let job = state.job.as_ref()?;
-        Some(job.charge(&self.served, job.cut_off(written, state.stated), false, None, false))
+        let counted = state.seen.count_part(&job.most, written.text);
+        Some(job.charge(&self.served, counted, false, None, false))
     }
+}
+
+/// Its last word was read, and not yet what it used.
+fn lacks_usage(state: &State) -> bool {
+    let Some(job) = &state.job else { return false };
+    state.seen.finished() && state.seen.stated(&job.most).output.is_none()
 }
 
 /// The body that a client reads.
@@ -189,40 +159,52 @@ pub struct Stream {
     endpoint: Endpoint,
     shows_usage: bool,
     name: String,
-    most_pieces: u64,
+    most_bytes: u64,
     upstream: Option<Body>,
     trailers: Option<HeaderMap>,
     events: Events,
+    /// What events hold beyond a block.
+    room: Room,
+    /// Of what goes out.
     sent: Sha256,
-    counted: Counted,
-    outbox: VecDeque<(Bytes, Progress, bool)>,
-    finished: bool,
-    patience: std::time::Duration,
-    silence: Pin<Box<Sleep>>,
-}
-
-#[derive(Default)]
-struct Counted {
+    /// Of what came, where who answers signs it.
+    came: Option<Sha256>,
     so_far: Progress,
+    /// An error, or the last event of a response: it goes out with the receipt.
+    held: Option<Bytes>,
+    /// What came first is no event: it is gathered for its reason.
+    other: Option<BytesMut>,
+    begun: bool,
     last_event: bool,
     broken: bool,
+    trouble: Option<Trouble>,
+    outbox: VecDeque<(Bytes, Progress, bool)>,
+    finished: bool,
+    patience: Duration,
+    silence: Pin<Box<Sleep>>,
 }
 
 impl Stream {
     /// Over a provider's answer.
-    pub fn new(
-        job: Job,
-        served: Served,
-        shows_usage: bool,
-        upstream: Body,
-        patience: std::time::Duration,
-    ) -> (Self, Arc<Meter>, Arc<Delivery>) {
+    pub fn new(job: Job, begun: Begun, shows_usage: bool, patience: Duration) -> (Self, Arc<Meter>, Arc<Delivery>) {
+        let Begun { served, body: upstream } = begun;
         let house = job.gateway.house;
         let realm = Realm { chain_id: house.chain_id, revenue: house.revenue };
-        let (endpoint, name, most_pieces) = (job.endpoint, job.model.clone(), job.most.output);
-        let room = || job.gateway.answers.room();
+        let (endpoint, name) = (job.endpoint, job.model.clone());
+        let most_bytes = job.most.usage.output.saturating_mul(LONGEST_TOKEN).saturating_add(SLACK);
+        let room = || job.gateway.answers.room(job.key.line.id);
         let kept = job.turn.as_ref().map(|_| Kept { bytes: BytesMut::new(), room: room() });
-        let state = State { job: Some(job), stated: None, marked: Progress::default(), whole: None, kept };
+        let events_room = room();
+        let state = State {
+            job: Some(job),
+            seen: Seen::default(),
+            marked: Progress::default(),
+            whole: None,
+            kept,
+            reading: true,
+            left: None,
+        };
+        let came = served.signs().then(Sha256::new);
         let meter = Arc::new(Meter { state: Mutex::new(state), served, delivery: Mutex::default() });
         let ending = meter.clone();
         let delivery = Delivery::new(move |ended| ending.ended(ended));
@@ -234,12 +216,20 @@ impl Stream {
             endpoint,
             shows_usage,
             name,
-            most_pieces,
+            most_bytes,
             upstream: Some(upstream),
             trailers: None,
             events: Events::default(),
+            room: events_room,
             sent: Sha256::new(),
-            counted: Counted::default(),
+            came,
+            so_far: Progress::default(),
+            held: None,
+            other: None,
+            begun: false,
+            last_event: false,
+            broken: false,
+            trouble: None,
             outbox: VecDeque::new(),
             finished: false,
             patience,
@@ -248,10 +238,10 @@ impl Stream {
         (stream, meter, delivery)
     }
 
-    /// Waits for the first event. Where it is none, the job comes back: another provider may be asked.
-    pub async fn begin(&mut self) -> Result<(), (Option<Job>, Refusal)> {
+    /// Waits for the first event. Where it is none that can be used the job comes back: another provider may be asked.
+    pub async fn begin(&mut self) -> Result<(), (Option<Job>, Trouble)> {
         std::future::poll_fn(|cx| {
-            while self.outbox.is_empty() && !self.finished {
+            while self.outbox.is_empty() && !self.finished && self.trouble.is_none() {
                 match self.turn(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(()) => {}
@@ -260,15 +250,14 @@ impl Stream {
             Poll::Ready(())
         })
         .await;
-        if self.counted.broken && self.counted.so_far.pieces == 0 {
-            // Whatever it was, nothing of it has gone out.
-            let why = self.outbox.iter().find_map(|(event, ..)| message(event));
-            let why = why.unwrap_or_else(|| "it said nothing that can be read".into());
-            self.upstream = None;
-            let job = self.meter.state.lock().expect("no panic holds it").job.take();
-            return Err((job, Refusal::Upstream(format!("the provider's stream cannot be used: {why}"))));
+        let Some(trouble) = self.trouble.take() else { return Ok(()) };
+        self.upstream = None;
+        if !matches!(trouble, Trouble::Asked(_)) {
+            self.meter.served.strike();
         }
-        Ok(())
+        let mut state = self.meter.state.lock().expect("no panic holds it");
+        state.reading = false;
+        Err((state.job.take(), trouble))
     }
 
     /// One step: something from the provider, its end, or its silence.
@@ -279,11 +268,18 @@ impl Stream {
         };
         match Pin::new(upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.silence.as_mut().reset(Instant::now() + self.patience);
                 match frame.into_data() {
                     Ok(data) => self.take(&data),
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 }
+                // Behind the last word nothing is worth a long wait.
+                let patience = match (self.last_event, self.all_finished()) {
+                    (true, _) if self.meter.served.signs() => END,
+                    (true, _) => END / 10,
+                    (false, true) => self.patience.min(USAGE),
+                    (false, false) => self.patience,
+                };
+                self.silence.as_mut().reset(Instant::now() + patience);
                 Poll::Ready(())
             }
             Poll::Ready(Some(Err(error))) => {
@@ -291,18 +287,14 @@ impl Stream {
                 Poll::Ready(())
             }
             Poll::Ready(None) => {
-                self.upstream = None;
-                if !self.counted.last_event && !self.counted.broken {
-                    self.break_off("the provider's answer ended before its end");
-                }
-                self.finish();
+                self.ended();
                 Poll::Ready(())
             }
             Poll::Pending => match self.silence.as_mut().poll(cx) {
                 Poll::Ready(()) => {
                     let secs = self.patience.as_secs();
                     // Everything was said; only its end did not come.
-                    match self.counted.last_event {
+                    match self.last_event || self.all_finished() {
                         true => self.upstream = None,
                         false => self.break_off(&format!("the provider was silent for {secs} s")),
                     }
@@ -313,67 +305,182 @@ impl Stream {
         }
     }
 
+    fn all_finished(&self) -> bool {
+        let state = self.meter.state.lock().expect("no panic holds it");
+        state.job.as_ref().is_some_and(|job| state.seen.all_finished(&job.most))
+    }
+
+    /// The message of the upstream is over.
+    fn ended(&mut self) {
+        self.upstream = None;
+        if self.broken {
+            return;
+        }
+        if let Some(other) = self.other.take() {
+            return self.none(&other);
+        }
+        // The last event may lack its empty line.
+        let rest = self.events.rest();
+        if !rest.trim_ascii().is_empty() {
+            let mut out = BytesMut::new();
+            let whole = [&rest[..], b"\n\n"].concat();
+            self.event(&Bytes::from(whole), &mut out);
+            self.hand(out.freeze(), false);
+        }
+        let finished = self.meter.state.lock().expect("no panic holds it").seen.finished();
+        if !self.last_event && !self.broken && !finished {
+            self.break_off("the provider's answer ended before its end");
+        }
+    }
+
+    /// It is no stream: perhaps it says why.
+    fn none(&mut self, bytes: &[u8]) {
+        let fault = Fault::read(bytes);
+        let status = fault.status.and_then(|status| axum::http::StatusCode::from_u16(status).ok());
+        self.trouble = Some(match status {
+            Some(status) if fault.whose(status) == Whose::Request => {
+                Trouble::Asked(Refusal::Told(status, Box::new(fault)))
+            }
+            _ => {
+                let why = fault.message.unwrap_or_else(|| "it said nothing that can be read".into());
+                Trouble::Next(Refusal::Upstream(format!("the provider's stream cannot be used: {why}")))
+            }
+        });
+    }
+
     fn take(&mut self, data: &[u8]) {
+        if let Some(came) = &mut self.came {
+            came.update(data);
+        }
+        if let Some(other) = &mut self.other {
+            other.extend_from_slice(&data[..data.len().min(REASON - other.len())]);
+            return;
+        }
+        if !self.begun {
+            let first = data.trim_ascii_start();
+            match first.first() {
+                None => return,
+                // A body in one piece, whatever it is labelled.
+                Some(b'{' | b'[' | b'<') => {
+                    self.other = Some(BytesMut::from(&data[..data.len().min(REASON)]));
+                    return;
+                }
+                Some(_) => self.begun = true,
+            }
+        }
         self.events.push(data);
+        if !self.room.grow(self.events.held()) {
+            return self.break_off("this gateway holds as many long events as it can at once");
+        }
         let mut out = BytesMut::new();
         loop {
             match self.events.take() {
-                Ok(Some(event)) => {
-                    if let Err(why) = self.event(&event, &mut out) {
-                        self.hand(out.freeze(), false);
-                        return self.break_off(&why);
-                    }
-                }
+                Ok(Some(event)) => self.event(&event, &mut out),
                 Ok(None) => break,
                 Err(TooLong) => {
                     self.hand(out.freeze(), false);
                     return self.break_off("the provider sent an event that is too long");
                 }
             }
+            if self.broken || self.trouble.is_some() {
+                break;
+            }
         }
         self.hand(out.freeze(), false);
     }
 
-    fn event(&mut self, event: &Bytes, out: &mut BytesMut) -> Result<(), String> {
-        if self.counted.last_event {
-            return Ok(()); // nothing comes after the end
+    fn event(&mut self, event: &Bytes, out: &mut BytesMut) {
+        if self.last_event || self.broken {
+            return; // nothing comes after the end
         }
         let Some(data) = data_of(event) else {
-            out.extend_from_slice(event); // a comment: it keeps the connection alive
-            return Ok(());
+            // A comment keeps the connection alive. It goes out without its empty line: some readers take that for an event
+            // without data.
+            for comment in lines(event).filter(|line| line.starts_with(b":")) {
+                out.extend_from_slice(comment);
+                out.extend_from_slice(b"\n");
+            }
+            return;
         };
-        if data == b"[DONE]" {
-            self.counted.last_event = true;
-            return Ok(()); // it goes out with the receipt
+        if data.as_ref() == b"[DONE]" {
+            self.last_event = true; // it goes out with the receipt
+            return;
         }
-        let told =
-            Told::read(&data).map_err(|error| format!("the provider sent what is not JSON: {error}"))?;
-        if let Some(model) = &told.model
-            && !is_the_model(model, [&self.name, &self.meter.served.model])
+        if data.as_ref() == b"null" {
+            return; // llama.cpp begins so where there are several prompts
+        }
+        let mut state = self.meter.state.lock().expect("no panic holds it");
+        let read = match state.seen.read(&data) {
+            Ok(read) => read,
+            // What cannot be read passes all the same, and counts as text.
+            Err(_) if self.so_far.bytes > 0 => {
+                state.seen.text.add(&String::from_utf8_lossy(&data));
+                self.so_far.text = state.seen.written();
+                out.extend_from_slice(event);
+                return;
+            }
+            Err(_) => {
+                drop(state);
+                return self.none(&data);
+            }
+        };
+        self.so_far.text = state.seen.written();
+        let over = state.seen.over;
+        drop(state);
+        if read.error {
+            if self.so_far.bytes == 0 && out.is_empty() && !read.wrote {
+                return self.none(&data);
+            }
+            self.broken = true;
+            self.upstream = None;
+            self.meter.served.strike();
+            self.held = Some(event.clone());
+            return;
+        }
+        if let Some(said) = &read.model
+            && !self.is_the_model(said)
         {
-            return Err(format!("the provider answered with another model, {model:?}"));
+            let why = format!("the provider answered with another model, {said:?}");
+            if self.so_far.bytes == 0 {
+                self.trouble = Some(Trouble::Next(Refusal::Upstream(why)));
+                return;
+            }
+            self.hand(std::mem::take(out).freeze(), false);
+            return self.break_off(&why);
         }
-        let so_far = &mut self.counted.so_far;
-        so_far.pieces += u64::from(told.pieces > 0);
-        so_far.text += told.text;
-        if let Some(usage) = told.usage {
-            self.meter.state.lock().expect("no panic holds it").stated = Some(usage);
+        let text = self.so_far.text;
+        if text.bytes - text.data > self.most_bytes {
+            self.hand(std::mem::take(out).freeze(), false);
+            return self.break_off("the provider does not end its answer");
         }
-        // A bound on model tokens is a bound on pieces; a little more is the provider's own way of ending.
-        if so_far.pieces > self.most_pieces.saturating_add(64) {
-            return Err("the provider does not end its answer".into());
+        if read.only_usage && !self.shows_usage {
+            return;
         }
-        if told.failed {
-            self.counted.broken = true;
+        let renamed = match &data {
+            std::borrow::Cow::Borrowed(data) if read.model.as_deref().is_some_and(|said| said != self.name) => {
+                let from = data.as_ptr() as usize - event.as_ptr() as usize;
+                Some(renamed(event, from, &read.model_at, &self.name))
+            }
+            _ => None,
+        };
+        let event = renamed.unwrap_or_else(|| event.clone());
+        if self.endpoint == Endpoint::Responses && over {
+            self.last_event = true;
+            self.held = Some(event);
+            return;
         }
-        if self.endpoint == Endpoint::Responses && ends_response(&data) {
-            self.counted.last_event = true;
+        write_event(out, &event);
+    }
+
+    fn is_the_model(&self, said: &str) -> bool {
+        let served = &self.meter.served;
+        let named = is_the_model(said, served.names.iter().map(String::as_str).chain([self.name.as_str()]));
+        if !named && !served.signs() {
+            // It is the operator's own server: its name is not the holder's trouble.
+            served.warn(|| format!("its server answers as {said:?}; name that: --model {}={},{said}", self.name, served.names[0]));
+            return true;
         }
-        if told.only_usage && !self.shows_usage {
-            return Ok(());
-        }
-        out.extend_from_slice(event);
-        Ok(())
+        named
     }
 
     fn hand(&mut self, bytes: Bytes, last: bool) {
@@ -381,7 +488,7 @@ impl Stream {
             return;
         }
         self.sent.update(&bytes);
-        self.counted.so_far.bytes += bytes.len() as u64;
+        self.so_far.bytes += bytes.len() as u64;
         let mut state = self.meter.state.lock().expect("no panic holds it");
         if let Some(kept) = &mut state.kept {
             let length = kept.bytes.len() + bytes.len();
@@ -391,100 +498,147 @@ impl Stream {
             }
         }
         drop(state);
-        self.outbox.push_back((bytes, self.counted.so_far, last));
+        self.outbox.push_back((bytes, self.so_far, last));
     }
 
     /// Ends an answer in the middle, as an event that SDKs raise.
     fn break_off(&mut self, why: &str) {
         self.upstream = None;
-        self.counted.broken = true;
+        if self.so_far.bytes == 0 {
+            self.trouble.get_or_insert(Trouble::Next(Refusal::Upstream(why.into())));
+            return;
+        }
+        self.broken = true;
         self.meter.served.strike();
-        let event = format!("data: {}\n\n", Refusal::Upstream(why.into()).body());
-        self.hand(event.into(), false);
+        self.held = Some(format!("data: {}\n\n", Refusal::Upstream(why.into()).body()).into());
     }
 
     /// The end: the receipt, and what says that it is the end.
     fn finish(&mut self) {
-        if self.finished {
+        if self.finished || self.trouble.is_some() {
             return;
         }
         self.finished = true;
         let mut state = self.meter.state.lock().expect("no panic holds it");
-        let Some(job) = &state.job else { return };
-        let whole = !self.counted.broken;
-        let so_far = self.counted.so_far;
-        let usage = match (whole, state.stated) {
-            (true, Some(stated)) => job.bounded(self.claimed(job, stated), so_far.text),
-            (_, stated) => job.cut_off(so_far, stated),
+        state.reading = false;
+        let State { job: Some(job), seen, .. } = &*state else { return };
+        let whole = !self.broken;
+        let failed = seen.failed;
+        let counted = match whole {
+            true => seen.count(&job.most, self.signed(job, seen)),
+            false => seen.count_part(&job.most, self.so_far.text),
         };
-        let answer = whole.then(|| B256::from_slice(&self.sent.clone().finalize()));
-        let charged = so_far.pieces > 0 || whole;
-        let mut out = String::new();
+        // The usage that is charged is told to who asked for it, where nobody else told it.
+        let mut usage = BytesMut::new();
+        if whole && counted.estimated && self.shows_usage && self.endpoint != Endpoint::Responses {
+            let event = serde_json::json!({
+                "id": job.id, "object": "chat.completion.chunk", "created": super::now_ms() / 1_000, "model": self.name,
+                "choices": [], "usage": told(&counted),
+            });
+            usage.extend_from_slice(format!("data: {event}\n\n").as_bytes());
+        }
+        let held = self.held.take().unwrap_or_default();
+        self.sent.update(&usage);
+        self.sent.update(&held);
+        let charged = self.so_far.text.is_some() || whole;
+        let mut out = usage;
         if charged {
-            let charge = job.charge(&self.meter.served, usage, whole, answer, true);
+            job.learn(&self.meter.served, &counted, seen.stated(&job.most));
+            let answer = (whole && !failed).then(|| B256::from_slice(&self.sent.clone().finalize()));
+            let charge = job.charge(&self.meter.served, counted, whole && !failed, answer, true);
             let receipt = serde_json::to_string(&charge.receipt).expect("a receipt is JSON");
-            out = format!(": earnest-receipt {receipt}\n\n");
+            // Within the lines of an event: some readers take an empty line for an event of its own.
+            out.extend_from_slice(format!(": earnest-receipt {receipt}\n").as_bytes());
             state.whole = Some(charge);
         }
         drop(state);
+        write_event(&mut out, &held);
         if whole {
-            self.meter.served.praise();
+            if !failed {
+                self.meter.served.praise();
+            }
             if self.endpoint != Endpoint::Responses {
-                out += "data: [DONE]\n\n";
+                out.extend_from_slice(b"data: [DONE]\n\n");
             }
         }
-        self.hand(out.into(), true);
+        self.hand(out.freeze(), true);
     }
 
-    /// Stated usage, cut down to what the provider signed for, if it signs.
-    fn claimed(&self, job: &Job, stated: Usage) -> Usage {
-        if !self.meter.served.signs {
-            return stated;
-        }
-        signed_usage(self.trailers.as_ref(), &self.meter.served, &self.realm, &job.id, stated)
+    /// What the provider signed for, if it signs.
+    fn signed(&self, job: &Job, seen: &Seen) -> Option<Resolved> {
+        let came = self.came.clone()?;
+        let answer = B256::from_slice(&came.finalize());
+        signed_usage(self.trailers.as_ref(), &self.meter.served, &self.realm, &job.id, answer, seen.stated(&job.most))
     }
 }
 
-/// What a provider signed for at the end of an answer, and no more than it stated in it. What is missing or does not fit
-/// costs it a strike, and is taken at its lowest.
+/// An event as it goes out: its lines end as all readers know.
+fn write_event(out: &mut BytesMut, event: &[u8]) {
+    if !event.contains(&b'\r') {
+        out.extend_from_slice(event);
+        return;
+    }
+    for line in lines(event) {
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\n");
+    }
+    out.extend_from_slice(b"\n");
+}
+
+/// Bytes in which some ranges, so far behind `from`, say another name.
+pub fn renamed(bytes: &[u8], from: usize, places: &[std::ops::Range<usize>], name: &str) -> Bytes {
+    let name = serde_json::to_string(name).expect("a string");
+    let mut out = BytesMut::with_capacity(bytes.len() + name.len());
+    let mut at = 0;
+    for place in places {
+        out.extend_from_slice(&bytes[at..from + place.start]);
+        out.extend_from_slice(name.as_bytes());
+        at = from + place.end;
+    }
+    out.extend_from_slice(&bytes[at..]);
+    out.freeze()
+}
+
+/// Usage as an answer tells it.
+pub fn told(counted: &crate::openai::answer::Counted) -> serde_json::Value {
+    let usage = counted.usage;
+    serde_json::json!({
+        "prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.input + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cached}, "estimated": counted.estimated,
+    })
+}
+
+/// What a provider signed for at the end of an answer. What is missing, or is about other bytes than came, costs it a
+/// strike and is nothing.
 pub fn signed_usage(
     trailers: Option<&HeaderMap>,
     served: &Served,
     realm: &Realm,
     id: &str,
-    stated: Usage,
-) -> Usage {
-    let claim = trailers.and_then(|trailers| UsageClaim::verify(trailers, served.provider, realm).ok());
-    match claim.filter(|claim| claim.request == id).and_then(|claim| claim.usage) {
-        Some(usage) => {
-            let signed = Usage { input: usage.prompt, cached: usage.cached, output: usage.completion };
-            if signed != stated {
-                served.strike();
-            }
-            stated.at_most(signed)
-        }
-        None => {
+    answer: B256,
+    stated: Resolved,
+) -> Option<Resolved> {
+    let asked = served.asked?;
+    let seen = usage::Seen { request: id, request_sha256: asked, response_sha256: answer };
+    let claim = match UsageClaim::of(trailers, served.provider, realm, seen) {
+        Ok(claim) => claim,
+        Err(_) => {
             served.strike();
-            stated
+            return None;
         }
+    };
+    let usage = claim.usage?;
+    let some = |count: u64| Some(count).filter(|count| *count > 0);
+    let signed = Resolved {
+        input: some(usage.prompt),
+        output: some(usage.completion),
+        cached: usage.cached,
+        reasoning: stated.reasoning,
+    };
+    if (signed.input, signed.output) != (stated.input, stated.output) {
+        served.strike();
     }
-}
-
-fn ends_response(data: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Kind<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: std::borrow::Cow<'a, str>,
-    }
-    serde_json::from_slice::<Kind<'_>>(data).is_ok_and(|event| {
-        ["response.completed", "response.incomplete", "response.failed"].contains(&event.kind.as_ref())
-    })
-}
-
-/// The message of an error event.
-fn message(event: &[u8]) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_slice(&data_of(event)?).ok()?;
-    value["error"]["message"].as_str().map(str::to_owned)
+    Some(signed)
 }
 
 impl HttpBody for Stream {
@@ -518,7 +672,69 @@ impl HttpBody for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.delivery.dropped();
+        let lacks = {
+            let mut state = self.meter.state.lock().expect("no panic holds it");
+            let lacks = !self.finished && state.reading && lacks_usage(&state);
+            state.reading = lacks;
+            lacks
+        };
+        let ending = Ending { meter: self.meter.clone(), delivery: self.delivery.clone() };
+        // It was told to its last word: what it used comes in a moment, and who left pays what was written of it.
+        if let (true, Some(upstream)) = (lacks, self.upstream.take())
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let mut reading = ReadOn { upstream, events: std::mem::take(&mut self.events), ending };
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout(READ_ON, reading.read()).await;
+            });
+        }
+    }
+}
+
+/// Ends an answer that nobody reads any more, however its reading ends.
+struct Ending {
+    meter: Arc<Meter>,
+    delivery: Arc<Delivery>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let left = {
+            let mut state = self.meter.state.lock().expect("no panic holds it");
+            state.reading = false;
+            state.left.take()
+        };
+        match left {
+            Some(written) => self.meter.ended(Ended::After(written)),
+            None => self.delivery.dropped(),
+        }
+    }
+}
+
+/// The rest of a stream whose client has left.
+struct ReadOn {
+    upstream: Body,
+    events: Events,
+    ending: Ending,
+}
+
+impl ReadOn {
+    async fn read(&mut self) {
+        while let Some(Ok(frame)) = self.upstream.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            self.events.push(&data);
+            while let Ok(Some(event)) = self.events.take() {
+                let Some(data) = data_of(&event) else { continue };
+                let mut state = self.ending.meter.state.lock().expect("no panic holds it");
+                if data.as_ref() == b"[DONE]" {
+                    return;
+                }
+                let _ = state.seen.read(&data);
+                if !lacks_usage(&state) {
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -544,7 +760,7 @@ impl HttpBody for Whole {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
-        let so_far = Progress { pieces: 1, text: 0, bytes: bytes.len() as u64 };
+        let so_far = Progress { bytes: bytes.len() as u64, ..Progress::default() };
         self.delivery.hand(so_far, true);
         crash::point("handed");
         Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -570,7 +786,7 @@ pub async fn read_whole(
     mut body: Body,
     most: usize,
     room: &mut Room,
-    patience: std::time::Duration,
+    patience: Duration,
 ) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
     let unreadable = |why: &str| Refusal::Upstream(format!("the provider's answer cannot be read: {why}"));
     let reading = async {
@@ -604,36 +820,4 @@ pub fn write_marks(gateway: &super::Gateway) {
         }
         true
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_cut_wherever_the_pieces_end() {
-        let text = b"data: a\n\n: comment\n\ndata: b\r\n\r\nevent: x\ndata: c\ndata: d\n\ndata: rest";
-        for size in 1..text.len() {
-            let mut events = Events::default();
-            let mut all = Vec::new();
-            for piece in text.chunks(size) {
-                events.push(piece);
-                while let Some(event) = events.take().unwrap() {
-                    all.push(event);
-                }
-            }
-            assert_eq!(all.concat(), &text[..text.len() - 10], "pieces of {size}");
-            let data: Vec<_> = all.iter().map(|event| data_of(event)).collect();
-            let some = |text: &str| Some(text.as_bytes().to_vec());
-            assert_eq!(data, [some("a"), None, some("b"), some("c\nd")]);
-            assert_eq!(events.rest(), b"data: rest");
-        }
-    }
-
-    #[test]
-    fn an_event_without_an_end_is_not_kept_for_ever() {
-        let mut events = Events::default();
-        events.push(&vec![b'x'; EVENT + 1]);
-        assert_eq!(events.take(), Err(TooLong));
-    }
 }

@@ -1,7 +1,7 @@
 //! Traces for OpenTelemetry, in the words of its conventions for generative models. Sent only where the environment
 //! names a collector (`OTEL_EXPORTER_OTLP_ENDPOINT`); what a client or a provider says of a trace is passed on either way.
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
     Tracer as _, TracerProvider as _,
@@ -9,7 +9,9 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 
-use super::wire::Endpoint;
+use super::journal::Charge;
+use super::refusal::Refusal;
+use crate::openai::Endpoint;
 
 /// Where spans go.
 #[derive(Default)]
@@ -22,7 +24,9 @@ impl Trace {
         if !named("OTEL_EXPORTER_OTLP_ENDPOINT") && !named("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
             return Ok(Trace(None));
         }
-        let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().build()?;
+        // The exporter's client must not be made by a thread that serves.
+        let built = std::thread::spawn(|| opentelemetry_otlp::SpanExporter::builder().with_http().build()).join();
+        let exporter = built.map_err(|_| anyhow::anyhow!("the exporter of traces cannot be made"))??;
         let resource = opentelemetry_sdk::Resource::builder().with_service_name("earnest-gateway").build();
         let provider =
             SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
@@ -94,17 +98,40 @@ impl Request {
         Some(format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags()))
     }
 
-    /// The head of its answer went out.
-    pub fn end(&mut self, id: &str, status: Result<StatusCode, StatusCode>) {
+    /// Its last byte went out, or as many as the client took.
+    pub fn charged(&mut self, charge: &Charge) {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.end(&charge.id, 200, |span| {
+            span.set_attribute(KeyValue::new("gen_ai.usage.input_tokens", count(charge.usage.input)));
+            span.set_attribute(KeyValue::new("gen_ai.usage.output_tokens", count(charge.usage.output)));
+            span.set_attribute(KeyValue::new("gen_ai.usage.cache_read.input_tokens", count(charge.usage.cached)));
+            if !charge.complete {
+                span.set_status(Status::error("cut off"));
+            }
+        });
+    }
+
+    /// It was not answered.
+    pub fn refused(&mut self, id: &str, refusal: &Refusal) {
+        let status = refusal.status();
+        self.end(id, status.as_u16(), |span| {
+            span.set_attribute(KeyValue::new("error.type", status.as_str().to_owned()));
+            if status.is_server_error() {
+                span.set_status(Status::error(status.to_string()));
+            }
+        });
+    }
+
+    /// The client left with nothing.
+    pub fn left(&mut self, id: &str) {
+        self.end(id, 499, |span| span.set_status(Status::error("the client left")));
+    }
+
+    fn end(&mut self, id: &str, status: u16, more: impl FnOnce(&mut opentelemetry_sdk::trace::Span)) {
         let Some(span) = &mut self.span else { return };
-        let code = match status {
-            Ok(code) | Err(code) => code,
-        };
         span.set_attribute(KeyValue::new("gen_ai.response.id", id.to_owned()));
-        span.set_attribute(KeyValue::new("http.response.status_code", i64::from(code.as_u16())));
-        if code.is_server_error() {
-            span.set_status(Status::error(code.to_string()));
-        }
+        span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+        more(span);
         span.end();
     }
 }

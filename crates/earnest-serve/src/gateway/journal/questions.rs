@@ -73,6 +73,7 @@ impl Journal {
             let found = select.query_row(params![key, idempotency], |row| {
                 Ok(Answer {
                     key: key.into(),
+                    channel: B256::ZERO,
                     idempotency: idempotency.into(),
                     asked: hash(row, 0)?,
                     id: row.get(1)?,

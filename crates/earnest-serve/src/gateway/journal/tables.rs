@@ -390,6 +390,7 @@ pub(super) fn charge(row: &Row<'_>) -> Result<Charge> {
         pay: number(row, 10)?,
         time: row.get("time")?,
         complete: row.get("complete")?,
+        estimated: false,
         receipt: SignedReceipt {
             receipt: row.get("receipt")?,
             signature: row.get::<_, Vec<u8>>("signature")?.into(),

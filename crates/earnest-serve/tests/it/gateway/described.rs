@@ -298,7 +298,7 @@ fn routed() -> BTreeSet<(String, String)> {
     for path in [earnest_serve::provider::CHALLENGE, earnest_serve::provider::DOOR] {
         all.insert(("get".into(), path.into()));
     }
-    for endpoint in earnest_serve::gateway::wire::Endpoint::ALL {
+    for endpoint in earnest_serve::openai::Endpoint::ALL {
         all.insert(("post".into(), format!("/v1{}", endpoint.path())));
     }
     all

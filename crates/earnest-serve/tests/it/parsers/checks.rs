@@ -8,9 +8,13 @@ use earnest_core::charge::{Service, Usage};
 use earnest_serve::gateway::order::{Order, Signed};
 use earnest_serve::gateway::prices::{Line, PriceBook};
 use earnest_serve::gateway::receipt::{self, Receipt};
-use earnest_serve::gateway::stream::{Events, data_of};
 use earnest_serve::gateway::till::Document;
-use earnest_serve::gateway::wire::{Asked, Endpoint, Told};
+use earnest_serve::openai::Endpoint;
+use earnest_serve::openai::answer::Seen;
+use earnest_serve::openai::dialect::{Bound, Dialect};
+use earnest_serve::openai::events::{Events, data_of};
+use earnest_serve::openai::fault::Fault;
+use earnest_serve::openai::request::{Added, Asked};
 use earnest_serve::provider::hello::{Hello, MOST_CONCURRENT, Offer, Realm, is_model_name};
 use earnest_serve::provider::meter::Meter;
 use earnest_serve::provider::usage::UsageClaim;
@@ -32,57 +36,70 @@ pub const ALL: [(&str, Check); 7] = [
 
 const MOST: u64 = 100;
 
-/// A request's body: what goes upstream is what came, with one model and bounds that the reserve covers.
+/// A request's body: what goes upstream is what came, with one model and bounds that the reserve covers, whatever the
+/// settings are and whatever was refused before.
 pub fn request(bytes: &[u8]) {
     for endpoint in Endpoint::ALL {
-        let Ok(asked) = Asked::read(endpoint, bytes, MOST) else { continue };
-        assert!(asked.body.len() <= bytes.len() + 100, "{} bytes became {}", bytes.len(), asked.body.len());
-        assert!(asked.most.input >= bytes.len() as u64);
-        let named: String = serde_json::from_slice(&asked.body[asked.model_at.clone()]).expect("a name");
-        assert_eq!(named, asked.model);
-        let other = asked.body_for("another \"model\"");
-        // Numbers and letters that no one can hold pass as they came; with them there is nothing to compare.
-        let (Ok(came), Ok(goes)) =
-            (serde_json::from_slice::<Value>(bytes), serde_json::from_slice::<Value>(&other))
-        else {
-            assert_eq!(
-                serde_json::from_slice::<Value>(bytes).is_ok(),
-                serde_json::from_slice::<Value>(&other).is_ok()
-            );
-            continue;
-        };
-        assert_eq!(goes["model"], "another \"model\"");
-        let choices =
-            [&goes["n"], &goes["best_of"]].into_iter().filter_map(Value::as_u64).max().unwrap_or(1).max(1);
-        if endpoint.service() == Service::Text {
-            let bounds = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
-            let given: Vec<u64> = bounds.iter().filter_map(|name| goes[*name].as_u64()).collect();
-            assert!(!given.is_empty(), "nothing bounds what is written");
-            assert!(given.iter().all(|given| given.saturating_mul(choices) <= asked.most.output));
+        let plain = Dialect { upstream: "another \"model\"".into(), ..Dialect::default() };
+        let Ok(asked) = Asked::read(endpoint, bytes.to_vec().into(), &plain, MOST) else { continue };
+        assert!(asked.most.usage.input >= bytes.len() as u64);
+        let Ok(came) = serde_json::from_slice::<Value>(bytes) else { continue };
+        let dropping = Dialect { drop: vec!["max_tokens".into(), "user".into(), "x".into()], ..plain.clone() };
+        let dialects = [
+            Dialect { bound: Bound::MaxTokens, ..plain.clone() },
+            Dialect { bound: Bound::MaxCompletionTokens, ..plain.clone() },
+            Dialect { bound: Bound::None, usage: false, ..plain.clone() },
+            dropping,
+            plain,
+        ];
+        for dialect in dialects {
+            for bound in 0..3 {
+                let added = Added { bound, no_usage: bound == 2, no_stream: bound == 1 };
+                let body = asked.body(&dialect, added);
+                let goes: Value = serde_json::from_slice(&body).expect("what goes out is JSON");
+                sent(&asked, &dialect, added, &came, &goes);
+            }
         }
-        assert_eq!(goes["stream"] == true, asked.stream);
-        if asked.stream && matches!(endpoint, Endpoint::Chat | Endpoint::Completions) {
-            assert_eq!(
-                goes["stream_options"]["include_usage"], true,
-                "the usage of every stream is asked for"
-            );
-        }
-        let added = ["model", "max_tokens", "max_output_tokens", "stream_options"];
-        for (name, value) in came.as_object().expect("an object") {
-            assert!(added.contains(&name.as_str()) || goes[name] == *value, "{name} was changed");
-        }
-        for name in goes.as_object().expect("an object").keys() {
-            assert!(added.contains(&name.as_str()) || came.get(name).is_some(), "{name} was added");
-        }
+    }
+}
+
+fn sent(asked: &Asked, dialect: &Dialect, added: Added, came: &Value, goes: &Value) {
+    assert_eq!(goes["model"], dialect.upstream);
+    let bounds = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+    let given: Vec<u64> = bounds.iter().filter_map(|name| goes[*name].as_u64()).collect();
+    if asked.endpoint.service() == Service::Text {
+        let must = added.bound == 0 && dialect.bound == Bound::AsAsked && dialect.drop.is_empty();
+        assert!(!must || !given.is_empty(), "nothing bounds what is written");
+        assert!(given.iter().all(|given| given.saturating_mul(asked.most.choices) <= asked.most.usage.output));
+    }
+    assert_eq!(goes["stream"] == true, asked.stream);
+    let streams = asked.stream && matches!(asked.endpoint, Endpoint::Chat | Endpoint::Completions);
+    if streams && dialect.usage && !added.no_usage {
+        assert_eq!(goes["stream_options"]["include_usage"], true, "the usage of every stream is asked for");
+    }
+    let ours = ["model", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream_options", "stream"];
+    for (name, value) in came.as_object().expect("an object") {
+        let free = ours.contains(&name.as_str()) || dialect.drop.contains(name);
+        assert!(free || goes[name] == *value, "{name} was changed");
+    }
+    for name in goes.as_object().expect("an object").keys() {
+        assert!(ours.contains(&name.as_str()) || came.get(name).is_some(), "{name} was added");
     }
 }
 
 /// An upstream's answer, whole or in pieces: read the same however it is cut, and no text is counted that is not there.
 pub fn answer(bytes: &[u8]) {
-    if let Ok(told) = Told::read(bytes) {
-        let markup = 16 * (1 + bytes.len() as u64);
-        assert!(told.text <= bytes.len() as u64 + markup && told.pieces <= bytes.len() as u64);
-    }
+    let read = |bytes: &[u8]| {
+        let mut seen = Seen::default();
+        let event = seen.read(bytes);
+        let written = seen.written();
+        assert!(written.bytes <= 3 * bytes.len() as u64 && written.estimate() <= written.bytes.max(1));
+        if let Ok(event) = event {
+            assert!(event.model_at.iter().all(|place| bytes[place.start] == b'"' && bytes[place.end - 1] == b'"'));
+        }
+        let _ = Fault::read(bytes);
+    };
+    read(bytes);
     let size = usize::from(bytes.first().copied().unwrap_or(0)) + 1;
     let cut = |size: usize| {
         let mut events = Events::default();
@@ -90,20 +107,15 @@ pub fn answer(bytes: &[u8]) {
         for piece in bytes.chunks(size) {
             events.push(piece);
             while let Ok(Some(event)) = events.take() {
-                all.push(event.to_vec());
+                all.extend(data_of(&event).map(|data| data.into_owned()));
             }
         }
-        (all, events.rest().to_vec())
+        all.extend(data_of(&events.rest()).map(|data| data.into_owned()));
+        all
     };
-    let (all, rest) = cut(size);
-    assert_eq!((&all, &rest), (&cut(bytes.len().max(1)).0, &cut(bytes.len().max(1)).1));
-    assert_eq!([all.concat(), rest].concat(), bytes, "a byte got lost");
-    for event in all {
-        if let Some(data) = data_of(&event) {
-            assert!(data.len() <= event.len());
-            let _ = Told::read(&data);
-        }
-    }
+    let all = cut(size);
+    assert_eq!(all, cut(bytes.len().max(1)), "cut otherwise, read otherwise");
+    all.iter().for_each(|data| read(data));
     for kind in ["application/json", "text/event-stream", "text/plain"] {
         let metered = |size: usize| {
             let mut meter = Meter::of(Some(kind));

@@ -1,0 +1,678 @@
+//! Reads an answer, or one event of it, in a single pass: who says it answered, the usage it states, and the text in it.
+//! Every string below a message or an output item is text unless it is known not to be.
+
+use std::fmt;
+use std::ops::Range;
+
+use earnest_core::charge::{Service, Usage};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::count::{ENDS, Text};
+use super::mend::mended;
+use super::request::Most;
+use super::usage::{Field, Resolved, Stated};
+
+/// Choices that are told apart; what others there are is counted with the last one.
+const CHOICES: usize = 4_096;
+
+/// What was read of an answer so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The text that came, piece by piece.
+    pub text: Text,
+    /// The same, as some servers tell it beside or again: a choice's `text`, an item, a whole message or response.
+    plain: Text,
+    items: Text,
+    again: Text,
+    /// Usage of the answer as a whole.
+    stated: Stated,
+    /// Events that carry usage and no choice: several servers send one a choice.
+    endings: u64,
+    /// The sum of their outputs.
+    ending_output: u64,
+    choices: Vec<Choice>,
+    /// The model refused, failed, or was called off: it says so itself.
+    pub failed: bool,
+    /// An end was announced for the answer as a whole.
+    pub over: bool,
+    /// It has what an answer has: choices, output or data.
+    pub is_answer: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Choice {
+    wrote: bool,
+    finished: bool,
+    /// It ended at its bound.
+    bounded: bool,
+    /// Its own usage, where it came with it.
+    usage: Option<Stated>,
+}
+
+/// What one event, or the whole answer, says beside that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The model that says it answered; an empty name says nothing.
+    pub model: Option<String>,
+    /// Where that name stands, quotes included, in what was read; none where it cannot be replaced.
+    pub model_at: Vec<Range<usize>>,
+    /// It carries text.
+    pub wrote: bool,
+    /// It carries usage, and no text or end: what a client gets only if it asked.
+    pub only_usage: bool,
+    /// It says that it is an error.
+    pub error: bool,
+    usage: Option<Stated>,
+    choices: usize,
+    index: usize,
+    ended: bool,
+    begins: bool,
+    empty_choices: bool,
+    /// What is told whole in this event.
+    again: Text,
+    /// What several names of one thing carry in a choice: of each group the longest counts.
+    twins: [Text; 5],
+}
+
+/// Not JSON, whatever it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotJson(serde_json::Error);
+
+/// What was used, as it is charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Model tokens.
+    pub usage: Usage,
+    /// Something of it was not stated, and is an estimate.
+    pub estimated: bool,
+    /// More was stated or written than was asked for.
+    pub beyond: bool,
+    /// Why it is not what was stated, if it is not.
+    pub why: Option<&'static str>,
+}
+
+impl Seen {
+    /// Reads a JSON answer, or the data of one event.
+    pub fn read(&mut self, data: &[u8]) -> Result<Event, NotJson> {
+        let before = (self.text, self.plain, self.items);
+        let mut event = Event::default();
+        if let Err(error) = self.walk(data, &mut event, Some(data.as_ptr() as usize)) {
+            // Once more, of what a strict parser takes.
+            let copy = mended(data);
+            (self.text, self.plain, self.items) = before;
+            event = Event::default();
+            self.walk(&copy, &mut event, None).map_err(|_| NotJson(error))?;
+        }
+        self.took(&mut event);
+        Ok(event)
+    }
+
+    fn walk(&mut self, data: &[u8], event: &mut Event, base: Option<usize>) -> Result<(), serde_json::Error> {
+        let mut parser = serde_json::Deserializer::from_slice(data);
+        // What stands behind the first value is not looked at.
+        Node { seen: self, event, base, place: Place::Root }.deserialize(&mut parser)
+    }
+
+    fn took(&mut self, event: &mut Event) {
+        if event.again.bytes > self.again.bytes {
+            self.again = event.again;
+        }
+        event.wrote |= event.again.is_some();
+        let Some(stated) = event.usage else { return };
+        event.only_usage = !(event.wrote || event.ended || event.begins) && (event.empty_choices || event.choices > 0);
+        match event.choices {
+            // Each choice may come with its own, or with what all have used so far: the greatest of each choice.
+            1 => self.choices[event.index].usage.get_or_insert_default().merge(stated),
+            choices => {
+                if choices == 0 {
+                    self.endings += 1;
+                    self.ending_output =
+                        self.ending_output.saturating_add(stated.resolved().output.unwrap_or(0));
+                }
+                self.stated.merge(stated);
+            }
+        }
+    }
+
+    /// Something was written.
+    pub fn wrote(&self) -> bool {
+        self.written().is_some()
+    }
+
+    /// All text, as far as it was told at least once.
+    pub fn written(&self) -> Text {
+        let told = [self.text, self.plain, self.items, self.again];
+        let longest = told.into_iter().max_by_key(|text| text.bytes).unwrap_or_default();
+        Text { calls: self.text.calls, ..longest }
+    }
+
+    /// Every choice that has begun has ended, as it says itself.
+    pub fn finished(&self) -> bool {
+        self.over || (!self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished))
+    }
+
+    /// As many as were asked for have begun, and ended.
+    pub fn all_finished(&self, most: &Most) -> bool {
+        self.over || (self.finished() && self.choices.len() as u64 >= most.choices)
+    }
+
+    /// What is stated of usage, over all that came.
+    pub fn stated(&self, most: &Most) -> Resolved {
+        let whole = self.stated.resolved();
+        // The outputs of choices are theirs alone; what is read is read once a prompt.
+        let per_prompt = usize::try_from(most.choices / most.prompts.max(1)).unwrap_or(1).max(1);
+        let mut own = Resolved::default();
+        for prompt in self.choices.chunks(per_prompt) {
+            let mut read = Resolved::default();
+            for usage in prompt.iter().filter_map(|choice| choice.usage).map(|usage| usage.resolved()) {
+                read.input = read.input.max(usage.input);
+                read.cached = read.cached.max(usage.cached);
+                own.output = usage.output.map(|output| output.saturating_add(own.output.unwrap_or(0))).or(own.output);
+                own.reasoning = own.reasoning.saturating_add(usage.reasoning);
+            }
+            own.input = read.input.map(|input| input.saturating_add(own.input.unwrap_or(0))).or(own.input);
+            own.cached = own.cached.saturating_add(read.cached);
+        }
+        let several = most.choices > 1 && self.endings > 1 && self.endings <= most.choices;
+        let output = if several { Some(self.ending_output).filter(|sum| *sum > 0) } else { whole.output };
+        match output {
+            Some(_) => Resolved { input: whole.input.or(own.input), output, ..whole },
+            None => Resolved { input: own.input.max(whole.input), cached: own.cached.max(whole.cached), ..own },
+        }
+    }
+
+    /// What of the answer is charged where all of it was written out.
+    pub fn count(&self, most: &Most, signed: Option<Resolved>) -> Counted {
+        let stated = self.stated(most);
+        self.counted(most, stated, signed, self.written())
+    }
+
+    /// What is charged where `written` of it was: of what is stated, in proportion and rounded up.
+    pub fn count_part(&self, most: &Most, written: Text) -> Counted {
+        let (mut stated, all) = (self.stated(most), self.written());
+        if written.bytes < all.bytes {
+            let part = |output: u64| {
+                let part = u128::from(output) * u128::from(written.bytes);
+                u64::try_from(part.div_ceil(u128::from(all.bytes))).unwrap_or(u64::MAX)
+            };
+            stated.output = stated.output.map(part);
+        }
+        self.counted(most, stated, None, written)
+    }
+
+    fn counted(&self, most: &Most, stated: Resolved, signed: Option<Resolved>, text: Text) -> Counted {
+        let mut counted = Counted::default();
+        let mut input = stated.input;
+        let mut output = stated.output;
+        let mut cached = stated.cached;
+        if let Some(signed) = signed {
+            // What is signed for counts where it is less.
+            let less = |a: Option<u64>, b: Option<u64>| match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            if less(input, signed.input) != input || less(output, signed.output) != output {
+                counted.why = Some("less was signed for than the answer states");
+            }
+            (input, output) = (less(input, signed.input), less(output, signed.output));
+            cached = cached.max(signed.cached);
+        }
+        // What is evidently more than what is stated was not counted.
+        let prompts_untold = most.prompts > 1 && input.is_some_and(|input| input < most.read.estimate() / 2);
+        if most.usage.input > 0 && (input.is_none() || prompts_untold) {
+            input = Some(most.read.estimate().max(1));
+            counted.estimated = true;
+        }
+        let estimate = text.estimate();
+        if most.service == Service::Text {
+            let wrote = self.choices.iter().filter(|choice| choice.wrote).count() as u64;
+            let floor = if wrote > 1 { (estimate * 2 / 3).max(wrote) } else { estimate / 4 };
+            if output.is_none_or(|output| output < floor) {
+                output = Some(self.at_bounds(most, text).unwrap_or(estimate));
+                counted.estimated |= estimate > 0;
+            }
+        }
+        if counted.estimated {
+            counted.why = Some("not all that was read and written was stated: it is estimated");
+        }
+        let said = Usage { input: input.unwrap_or(0), cached, output: output.unwrap_or(0) };
+        counted.beyond = said.output > most.usage.output || estimate / 4 > most.usage.output;
+        let shown = text.most().saturating_add(ENDS * (self.choices.len() as u64).max(1));
+        let hidden = if most.hidden { stated.reasoning } else { 0 };
+        let bound = most.usage.output.min(shown.saturating_add(hidden));
+        counted.usage = said.at_most(Usage { output: bound, ..most.usage });
+        if counted.usage.output < said.output || counted.usage.input < said.input {
+            counted.why = Some(match said.output > most.usage.output || said.input > most.usage.input {
+                true => "more was stated than was asked for",
+                false => "more was stated than the answer's text can have",
+            });
+        }
+        counted
+    }
+
+    /// Where every choice that wrote ended at its bound, they wrote that many each.
+    fn at_bounds(&self, most: &Most, text: Text) -> Option<u64> {
+        let writers = || self.choices.iter().filter(|choice| choice.wrote);
+        if writers().count() < 2 || !writers().all(|choice| choice.bounded) {
+            return None;
+        }
+        let all = most.each.checked_mul(writers().count() as u64)?;
+        // A context that was full ends a choice in the same words, with less.
+        (all <= text.bytes && all <= text.estimate().saturating_mul(2)).then_some(all)
+    }
+}
+
+/// Where in an answer one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Skip,
+    Root,
+    Response,
+    Choices,
+    Choice,
+    /// Below a message or an output item.
+    Text,
+    /// The same, as a choice's `text`, an item, or told whole.
+    Plain,
+    Item,
+    Again,
+    /// One of several names of one thing.
+    Twin(usize),
+    Binary,
+    Call,
+    Usage,
+    Count(Field),
+    Model,
+    Kind,
+    Status,
+    Finish,
+    Error,
+    /// MiniMax's way to say that a 200 is none.
+    BaseStatus,
+    StatusCode,
+    Index,
+    Role,
+    Output,
+    Data,
+}
+
+impl Place {
+    /// What stands under a key.
+    fn under(self, key: &str) -> Place {
+        match self {
+            Place::Root => match key {
+                "model" => Place::Model,
+                "usage" | "x_groq" | "timings" | "amazon-bedrock-invocationMetrics" => Place::Usage,
+                "choices" => Place::Choices,
+                "output" => Place::Output,
+                "data" => Place::Data,
+                "delta" => Place::Text,
+                "item" => Place::Item,
+                "response" => Place::Response,
+                "type" => Place::Kind,
+                "status" => Place::Status,
+                "error" => Place::Error,
+                "base_resp" => Place::BaseStatus,
+                _ => Place::Skip,
+            },
+            Place::Response => match key {
+                "model" => Place::Model,
+                "usage" => Place::Usage,
+                "output" => Place::Again,
+                "status" => Place::Status,
+                _ => Place::Skip,
+            },
+            Place::Choice => match key {
+                "text" => Place::Plain,
+                "message" => Place::Again,
+                "delta" => Place::Text,
+                "finish_reason" => Place::Finish,
+                "usage" => Place::Usage,
+                "index" => Place::Index,
+                "error" => Place::Error,
+                _ => Place::Skip,
+            },
+            Place::Text if key == "reasoning_content" => Place::Twin(0),
+            Place::Text if key == "reasoning" => Place::Twin(1),
+            Place::Text if key == "reasoning_details" => Place::Twin(2),
+            Place::Text if key == "tool_calls" => Place::Twin(3),
+            Place::Text if key == "function_call" => Place::Twin(4),
+            Place::Text | Place::Plain | Place::Item | Place::Again | Place::Twin(_) => match key {
+                "role" => Place::Role,
+                "id" | "type" | "object" | "index" | "call_id" | "tool_call_id" | "item_id" | "status"
+                | "created" | "model" | "logprobs" | "annotations" | "finish_reason" | "recipient" | "channel"
+                | "format" | "phase" | "mime_type" | "citations" => Place::Skip,
+                "name" => Place::Call,
+                // What a call was given may be an object: its names and numbers were written, too.
+                "arguments" | "input" => self,
+                "b64_json" | "data" | "encrypted_content" | "file_data" | "partial_image_b64" | "signature"
+                | "thought_signature" => Place::Binary,
+                _ => self,
+            },
+            Place::Usage => match Field::named(key) {
+                Some(field) => Place::Count(field),
+                None => self,
+            },
+            Place::BaseStatus if key == "status_code" => Place::StatusCode,
+            Place::Error => Place::Skip,
+            _ => Place::Skip,
+        }
+    }
+}
+
+struct Node<'s> {
+    seen: &'s mut Seen,
+    event: &'s mut Event,
+    base: Option<usize>,
+    place: Place,
+}
+
+impl<'s> Node<'s> {
+    fn at(&mut self, place: Place) -> Node<'_> {
+        Node { seen: self.seen, event: self.event, base: self.base, place }
+    }
+
+    /// Where text of this place counts.
+    fn to(&mut self) -> &mut Text {
+        match self.place {
+            Place::Plain => &mut self.seen.plain,
+            Place::Item => &mut self.seen.items,
+            Place::Again => &mut self.event.again,
+            Place::Twin(index) => &mut self.event.twins[index],
+            _ => &mut self.seen.text,
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if is_binary(text) { self.to().binary(text.len()) } else { self.to().add(text) }
+        self.event.wrote = true;
+    }
+
+    fn string(&mut self, text: &str, borrowed: bool) {
+        match self.place {
+            Place::Text | Place::Plain | Place::Item | Place::Again | Place::Twin(_) => self.text(text),
+            Place::Role => self.event.begins |= !text.is_empty(),
+            Place::Binary if !text.is_empty() => {
+                // A short one under such a name is text that one could not know.
+                let to = &mut self.seen.text;
+                if text.len() > 64 { to.binary(text.len()) } else { to.add(text) }
+                self.event.wrote = true;
+            }
+            Place::Call if !text.is_empty() => {
+                self.seen.text.call();
+                self.event.wrote = true;
+            }
+            Place::Model if !text.is_empty() => {
+                if let Some(base) = self.base
+                    && borrowed
+                {
+                    let start = text.as_ptr() as usize - base;
+                    self.event.model_at.push(start - 1..start + text.len() + 1);
+                }
+                self.event.model.get_or_insert_with(|| text.to_owned());
+            }
+            Place::Kind => match text {
+                "response.completed" | "response.incomplete" => self.seen.over = true,
+                "response.failed" | "response.cancelled" => (self.seen.over, self.seen.failed) = (true, true),
+                "error" => self.event.error = true,
+                _ => {}
+            },
+            Place::Status if ["failed", "cancelled"].contains(&text) => self.seen.failed = true,
+            Place::Error if !text.is_empty() => self.event.error = true,
+            Place::Count(field) => {
+                if let Ok(count) = text.parse() {
+                    self.number(field, count);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn number(&mut self, field: Field, count: u64) {
+        self.event.usage.get_or_insert_default().set(field, count);
+    }
+
+    fn count(&mut self, count: Option<u64>) {
+        match (self.place, count) {
+            (Place::Count(field), Some(count)) => self.number(field, count),
+            // A number among what a call was given.
+            (Place::Text | Place::Item | Place::Again | Place::Twin(_), _) => self.text("0"),
+            (Place::StatusCode, Some(1..)) => self.event.error = true,
+            _ => {}
+        }
+    }
+
+    fn choice<'de, A: MapAccess<'de>>(mut self, mut map: A, position: usize) -> Result<(), A::Error> {
+        let wrote = std::mem::take(&mut self.event.wrote);
+        let (mut index, mut choice) = (None, Choice::default());
+        while let Some(place) = map.next_key_seed(Key(Place::Choice))? {
+            match place {
+                Place::Index => index = map.next_value::<Lenient>()?.0,
+                Place::Finish => {
+                    if let Some(reason) = map.next_value::<Reason>()?.0 {
+                        choice.finished = true;
+                        choice.bounded = reason == "length" || reason == "max_tokens";
+                        self.event.error |= reason == "error";
+                        self.event.ended = true;
+                    }
+                }
+                place => map.next_value_seed(self.at(place))?,
+            }
+        }
+        for group in [&[0, 1, 2][..], &[3, 4]] {
+            let longest = group.iter().map(|&twin| self.event.twins[twin]).max_by_key(|text| text.bytes);
+            self.seen.text = self.seen.text.plus(longest.unwrap_or_default());
+        }
+        self.event.twins = Default::default();
+        choice.wrote = self.event.wrote;
+        self.event.wrote |= wrote;
+        let index = index.and_then(|index| usize::try_from(index).ok()).unwrap_or(position).min(CHOICES - 1);
+        if self.seen.choices.len() <= index {
+            self.seen.choices.resize(index + 1, Choice::default());
+        }
+        let kept = &mut self.seen.choices[index];
+        kept.wrote |= choice.wrote;
+        kept.finished |= choice.finished;
+        kept.bounded |= choice.bounded;
+        (self.event.choices, self.event.index) = (self.event.choices + 1, index);
+        Ok(())
+    }
+}
+
+/// Data that stands in a text as base64.
+pub(super) fn is_binary(text: &str) -> bool {
+    text.starts_with("data:") && text.split(',').next().is_some_and(|head| head.ends_with(";base64"))
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        match self.place {
+            Place::Skip => serde::de::IgnoredAny::deserialize(from).map(drop),
+            _ => from.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("an answer")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let place = self.place;
+        if place == Place::Choice {
+            return self.choice(map, 0);
+        }
+        let mut filled = false;
+        while let Some(under) = map.next_key_seed(Key(place))? {
+            filled = true;
+            map.next_value_seed(self.at(under))?;
+        }
+        self.event.error |= place == Place::Error && filled;
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let place = self.place;
+        let mut position = 0;
+        match place {
+            Place::Choices => {
+                while seq.next_element_seed(Numbered(self.at(Place::Choice), position))?.is_some() {
+                    position += 1;
+                }
+                self.event.empty_choices = position == 0;
+                self.seen.is_answer = true;
+            }
+            Place::Output => {
+                self.seen.is_answer = true;
+                while seq.next_element_seed(self.at(Place::Again))?.is_some() {}
+            }
+            Place::Text | Place::Plain | Place::Item | Place::Again | Place::Twin(_) | Place::Usage => {
+                while seq.next_element_seed(self.at(place))?.is_some() {}
+            }
+            Place::Data => {
+                self.seen.is_answer = true;
+                while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+            }
+            Place::Root => {
+                // An array of errors is an error; nothing else is an array.
+                while seq.next_element_seed(self.at(Place::Root))?.is_some() {}
+            }
+            _ => while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {},
+        }
+        Ok(())
+    }
+
+    fn visit_borrowed_str<E>(mut self, text: &'de str) -> Result<(), E> {
+        self.string(text, true);
+        Ok(())
+    }
+
+    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
+        self.string(text, false);
+        Ok(())
+    }
+
+    fn visit_u64<E>(mut self, count: u64) -> Result<(), E> {
+        self.count(Some(count));
+        Ok(())
+    }
+
+    fn visit_i64<E>(mut self, _: i64) -> Result<(), E> {
+        self.count(None);
+        Ok(())
+    }
+
+    fn visit_f64<E>(mut self, number: f64) -> Result<(), E> {
+        self.count(whole(number));
+        Ok(())
+    }
+
+    fn visit_bool<E>(mut self, yes: bool) -> Result<(), E> {
+        self.event.error |= self.place == Place::Error && yes;
+        self.count(None);
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// A number that counts something: 9.0 is 9, and what is negative or broken is none.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and in range")]
+fn whole(number: f64) -> Option<u64> {
+    (number.fract() == 0.0 && (0.0..9e15).contains(&number)).then_some(number as u64)
+}
+
+/// A key, and what stands under it.
+struct Key(Place);
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Place;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Place, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Place;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Place, E> {
+        Ok(self.0.under(key))
+    }
+}
+
+/// A choice in its place.
+struct Numbered<'s>(Node<'s>, usize);
+
+impl<'de> DeserializeSeed<'de> for Numbered<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Numbered<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a choice")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.0.choice(map, self.1)
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// A count, whatever else may stand there.
+struct Lenient(Option<u64>);
+
+impl<'de> Deserialize<'de> for Lenient {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(from)?;
+        Ok(Lenient(value.as_u64().or(value.as_f64().and_then(whole))))
+    }
+}
+
+/// Why a choice ended, if it did.
+struct Reason(Option<String>);
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(from)?;
+        Ok(Reason(match value {
+            serde_json::Value::String(reason) if !reason.is_empty() => Some(reason),
+            _ => None,
+        }))
+    }
+}
+
+/// Whether an answer may come from a model: without case and vendor's prefix, and names carry dates and sizes behind them.
+pub fn is_the_model<'n>(said: &str, names: impl IntoIterator<Item = &'n str>) -> bool {
+    let plain = |name: &str| name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    let said = plain(said);
+    names.into_iter().any(|name| {
+        let name = plain(name);
+        said.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '@', '.']))
+    })
+}
