@@ -62,6 +62,9 @@ pub struct Serve {
     /// Any provider may dial in: for development.
     #[arg(long, conflicts_with = "providers")]
     open_door: bool,
+    /// What providers dial, beside where it listens; others are refused, so that nobody can stand between.
+    #[arg(long = "name", value_name = "HOST[:PORT]")]
+    names: Vec<String>,
     #[command(flatten)]
     pace: Pace,
 }
@@ -180,6 +183,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
+    gateway.names.listens_at(listener.local_addr()?);
     let file = folder.join(GATEWAY_FILE);
     std::fs::write(&file, &url).with_context(|| format!("cannot write {}", file.display()))?;
     gateway.background();
@@ -225,6 +229,7 @@ impl Serve {
             true => Admission::Anyone,
             false => Admission::Only(self.providers.iter().copied().collect()),
         };
+        settings.names = self.names;
         settings.upstreams = self.models.upstreams(&plan, key.address())?;
         server::raise_file_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -60,6 +60,9 @@ pub struct Up {
     /// Port of the gateway; without it the next one after --port.
     #[arg(long)]
     gateway_port: Option<u16>,
+    /// What providers dial to reach the gateway, beside where it listens.
+    #[arg(long = "name", value_name = "HOST[:PORT]")]
+    names: Vec<String>,
     #[command(flatten)]
     models: Models,
     #[command(flatten)]
@@ -250,6 +253,7 @@ impl Up {
         let url = format!("http://{}", listener.local_addr()?);
         let mut settings = self.pace.settings(folder, &plan)?;
         settings.providers = Admission::Anyone;
+        settings.names.clone_from(&self.names);
         let (ask, opened) = (settings.share_bps, (plan.clone(), record.clone()));
         let gateway = tokio::task::spawn_blocking(move || {
             let (plan, record) = opened;

@@ -51,6 +51,7 @@ use self::trace::Trace;
 use self::wire::Endpoint;
 use crate::provider::doors::{Admission, Doors, accept};
 use crate::provider::hello::Realm;
+use crate::provider::name::Names;
 use crate::provider::roster::Roster;
 
 /// How the gateway is run.
@@ -62,6 +63,8 @@ pub struct Settings {
     pub upstreams: Vec<Upstream>,
     /// Who may dial in.
     pub providers: Admission,
+    /// What the gateway is called, HOST or HOST:PORT, beside where it listens: providers sign the name that they dial.
+    pub names: Vec<String>,
     /// The most of a charge that a provider may ask, in basis points: what Revenue pays out.
     pub share_bps: u16,
     /// How long providers may take.
@@ -93,6 +96,7 @@ impl Settings {
             folder,
             upstreams: Vec::new(),
             providers: Admission::Only(Default::default()),
+            names: Vec::new(),
             share_bps: 0,
             patience: Patience { head: Duration::from_secs(300), piece: Duration::from_secs(120) },
             body_time: Duration::from_secs(60),
@@ -150,6 +154,8 @@ pub struct Gateway {
     pub routes: Routes,
     /// Who dialled in.
     pub roster: Arc<Roster>,
+    /// What it is called. Whoever binds its socket says here where.
+    pub names: Arc<Names>,
     /// What an operator watches.
     pub metrics: Metrics,
     trace: Trace,
@@ -230,6 +236,7 @@ impl Gateway {
             books: Books::of(kept),
             routes,
             roster,
+            names: Arc::new(Names::of(&settings.names)?),
             metrics: Metrics::default(),
             trace: Trace::from_environment()?,
             prices: RwLock::new(Arc::new(prices)),
@@ -306,7 +313,8 @@ impl Gateway {
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
     let Settings { providers, share_bps, .. } = &gateway.settings;
-    let doors = Doors::new(realm, providers.clone(), *share_bps, gateway.roster.clone());
+    let doors =
+        Doors::new(realm, gateway.names.clone(), providers.clone(), *share_bps, gateway.roster.clone());
     let mut router = Router::new()
         .route("/v1/models", get(pages::models))
         .route("/v1/models/{*id}", get(pages::model))

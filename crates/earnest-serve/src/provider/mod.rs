@@ -6,6 +6,7 @@ pub mod dial;
 pub mod doors;
 pub mod hello;
 pub mod meter;
+pub mod name;
 pub mod roster;
 pub mod served;
 pub mod usage;

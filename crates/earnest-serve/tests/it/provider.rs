@@ -17,9 +17,11 @@ use earnest_serve::guard::Guard;
 use earnest_serve::provider::dial::{DialError, Model, News, Provider};
 use earnest_serve::provider::doors::{Admission, Doors, accept};
 use earnest_serve::provider::hello::Realm;
+use earnest_serve::provider::name::Names;
 use earnest_serve::provider::roster::{Answer, Link, LinkError, Roster};
-use earnest_serve::provider::served::{self, End, Line};
+use earnest_serve::provider::served::{self, End, Entry, Line};
 use earnest_serve::provider::usage::{Usage, UsageClaim};
+use earnest_serve::request_id::uuid_of;
 use earnest_serve::server::{Limits, serve_within};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
@@ -51,7 +53,9 @@ impl Gate {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("it");
         let roster = Arc::new(Roster::default());
-        let app = accept(Doors::new(REALM, admission, 9_000, roster.clone()));
+        let own = Names::of(names).expect("names");
+        own.listens_at(address);
+        let app = accept(Doors::new(REALM, own.into(), admission, 9_000, roster.clone()));
         let guard = Guard::new(address.port(), names);
         let serving =
             tokio::spawn(serve_within(Limits::default(), listener, app, guard, std::future::pending()));

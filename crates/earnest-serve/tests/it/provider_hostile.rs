@@ -617,6 +617,43 @@ async fn bytes_changed_on_the_way_end_a_link_and_the_provider_dials_again() {
     working.task.abort();
 }
 
+/// A relay that a provider dialled reads what is asked and writes what is answered, unless the gateway knows its own
+/// names: it sends on whatever `Host` the gateway wants to hear.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_refused_whatever_host_it_names() {
+    let gate = Gate::open(Admission::Anyone).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let between = listener.local_addr().expect("it").to_string();
+    let (inside, from) = (gate.address.clone(), format!("host: {between}"));
+    tokio::spawn(async move {
+        while let Ok((outer, _)) = listener.accept().await {
+            let (mut asks, mut hears) = outer.into_split();
+            let inner = TcpStream::connect(&inside).await.expect("the gate");
+            let (mut answers, mut told) = inner.into_split();
+            let (from, to) = (from.clone(), format!("host: {inside}"));
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut hears).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 16_384];
+                while let Ok(read @ 1..) = asks.read(&mut bytes).await {
+                    let said = match std::str::from_utf8(&bytes[..read]) {
+                        Ok(head) => head.replace(&from, &to).into_bytes(),
+                        Err(_) => bytes[..read].to_vec(),
+                    };
+                    told.write_all(&said).await.expect("sent");
+                }
+            });
+        }
+    });
+    let mut provider = provider("relayed", &gate, "http://127.0.0.1:9/v1");
+    provider.gateway = format!("http://{between}").parse().expect("a URL");
+    let ended = tokio::time::timeout(Duration::from_secs(5), start(provider).task).await;
+    let refused = ended.expect("it is not let in").expect("no panic").expect_err("it is refused");
+    let text = refused.to_string();
+    assert!(text.contains("421") && text.contains(&between) && text.contains(&gate.address), "{text}");
+    assert!(text.contains("hint: ") && text.contains("--name"), "{text}");
+    assert!(gate.roster.links().is_empty());
+}
+
 /// Whoever has a key can begin requests and leave, as fast as the gateway takes them, and pays nothing for it. Each is a
 /// stream of the link that is reset, and HTTP/2 has limits for those: the link must outlive them all.
 #[tokio::test(flavor = "multi_thread")]

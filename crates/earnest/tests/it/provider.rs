@@ -11,6 +11,7 @@ use axum::http::Request;
 use earnest_chain::embedded::DEV_CHAIN_ID;
 use earnest_serve::provider::doors::{Admission, Doors, accept};
 use earnest_serve::provider::hello::Realm;
+use earnest_serve::provider::name::Names;
 use earnest_serve::provider::roster::Roster;
 use serde_json::{Value, json};
 
@@ -20,8 +21,10 @@ use crate::{folder, refused, said};
 async fn door(chain_id: u64) -> (String, Arc<Roster>) {
     let roster = Arc::new(Roster::default());
     let realm = Realm { chain_id, revenue: Address::repeat_byte(9) };
-    let app = accept(Doors::new(realm, Admission::Anyone, 8_000, roster.clone()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let names = Names::default();
+    names.listens_at(listener.local_addr().expect("it"));
+    let app = accept(Doors::new(realm, names.into(), Admission::Anyone, 8_000, roster.clone()));
     let url = format!("http://{}", listener.local_addr().expect("it"));
     tokio::spawn(async move { axum::serve(listener, app).await });
     (url, roster)

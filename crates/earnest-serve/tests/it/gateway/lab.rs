@@ -245,7 +245,9 @@ impl Lab {
     async fn serve(limits: Limits, gateway: Arc<Gateway>, description: Arc<Description>) -> String {
         gateway.background();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        gateway.names.listens_at(address);
+        let base = format!("http://{address}");
         let app = description.over(gateway::router(gateway));
         tokio::spawn(serve_unguarded(limits, listener, app, std::future::pending()));
         base

@@ -13,6 +13,7 @@ use earnest_serve::gateway::till::Document;
 use earnest_serve::gateway::wire::{Asked, Endpoint, Told};
 use earnest_serve::provider::hello::{Hello, MOST_CONCURRENT, Offer, Realm, is_model_name};
 use earnest_serve::provider::meter::Meter;
+use earnest_serve::provider::name::Names;
 use earnest_serve::provider::usage::UsageClaim;
 use serde_json::Value;
 
@@ -141,7 +142,8 @@ pub fn hello(bytes: &[u8]) {
             (again.provider, &again.offer, again.nonce()),
             (hello.provider, &hello.offer, hello.nonce())
         );
-        let is_signed = hello.check(&realm(), &hello.offer.gateway).is_ok();
+        let names = Names::of(std::slice::from_ref(&hello.offer.gateway)).unwrap_or_default();
+        let is_signed = hello.check(&realm(), &names).is_ok();
         assert!(!is_signed || hello.provider != key.address());
     }
     assert!(UsageClaim::verify(&headers, key.address(), &realm()).is_err());
