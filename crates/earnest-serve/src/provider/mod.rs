@@ -4,6 +4,7 @@
 
 pub mod dial;
 pub mod doors;
+pub mod hashed;
 pub mod hello;
 pub mod meter;
 pub mod name;

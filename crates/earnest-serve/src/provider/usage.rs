@@ -61,6 +61,23 @@ pub enum UsageError {
     Unread(String),
     #[error("the usage claim was not signed by {0}")]
     Signature(Address),
+    #[error("the usage claim is for the request {claimed:?}, and {asked:?} was asked")]
+    OtherRequest { claimed: String, asked: String },
+    #[error("the usage claim is for a request with the SHA-256 {claimed}, and {sent} was sent")]
+    OtherBody { claimed: B256, sent: B256 },
+    #[error("the usage claim is for an answer with the SHA-256 {claimed}, and {received} was received")]
+    OtherAnswer { claimed: B256, received: B256 },
+}
+
+/// What a gateway saw of a request and its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'s> {
+    /// Its id.
+    pub request: &'s str,
+    /// SHA-256 of the body as it was sent.
+    pub request_sha256: B256,
+    /// SHA-256 of the answer's bytes as they were received, before anything was made of them.
+    pub response_sha256: B256,
 }
 
 sol! {
@@ -89,6 +106,28 @@ impl UsageClaim {
         trailers.insert(USAGE, value(&text));
         trailers.insert(SIGNATURE, value(&signature));
         trailers
+    }
+
+    /// The claim behind an answer, if this provider signed it for this request and for these bytes. Without the hashes a
+    /// provider could sign once and be paid for an answer that it did not give, and nobody could show it later.
+    pub fn of(
+        trailers: Option<&HeaderMap>,
+        provider: Address,
+        realm: &Realm,
+        seen: Seen<'_>,
+    ) -> Result<Self, UsageError> {
+        let claim = Self::verify(trailers.ok_or(UsageError::Missing(USAGE))?, provider, realm)?;
+        let Seen { request, request_sha256: sent, response_sha256: received } = seen;
+        if claim.request != request {
+            return Err(UsageError::OtherRequest { claimed: claim.request, asked: request.into() });
+        }
+        if claim.request_sha256 != sent {
+            return Err(UsageError::OtherBody { claimed: claim.request_sha256, sent });
+        }
+        if claim.response_sha256 != received {
+            return Err(UsageError::OtherAnswer { claimed: claim.response_sha256, received });
+        }
+        Ok(claim)
     }
 
     /// From trailers, if this provider signed it. Whether it is true is for those who saw the answer.
@@ -157,6 +196,27 @@ mod tests {
         more.usage = Some(Usage { prompt: 1, cached: 2, completion: 0 });
         let trailers = more.sign(&key, &REALM);
         assert!(matches!(UsageClaim::verify(&trailers, key.address(), &REALM), Err(UsageError::Unread(_))));
+    }
+
+    #[test]
+    fn a_claim_is_for_the_bytes_that_were_seen() {
+        let key = Key::from_words("a provider");
+        let trailers = claim().sign(&key, &REALM);
+        let seen = Seen {
+            request: "req_1",
+            request_sha256: B256::repeat_byte(1),
+            response_sha256: B256::repeat_byte(2),
+        };
+        let held = |trailers, seen| UsageClaim::of(trailers, key.address(), &REALM, seen);
+        assert_eq!(held(Some(&trailers), seen), Ok(claim()));
+        assert_eq!(held(None, seen), Err(UsageError::Missing(USAGE)));
+        let other = B256::repeat_byte(3);
+        let request = held(Some(&trailers), Seen { request: "req_2", ..seen });
+        assert!(matches!(request, Err(UsageError::OtherRequest { .. })), "{request:?}");
+        let body = held(Some(&trailers), Seen { request_sha256: other, ..seen });
+        assert!(matches!(body, Err(UsageError::OtherBody { .. })), "{body:?}");
+        let answer = held(Some(&trailers), Seen { response_sha256: other, ..seen });
+        assert!(matches!(answer, Err(UsageError::OtherAnswer { .. })), "{answer:?}");
     }
 
     #[test]
