@@ -9,6 +9,7 @@ pub mod job;
 pub mod journal;
 mod metrics;
 pub mod order;
+pub mod pace;
 pub mod pages;
 pub mod prices;
 pub mod receipt;
@@ -71,7 +72,7 @@ pub struct Settings {
     pub patience: Patience,
     /// How long a request's body may take to come.
     pub body_time: Duration,
-    /// Bytes of long requests that are held at once, and as many of long answers.
+    /// Bytes of long requests that are held at once, and as many of long answers; of each a channel has a quarter at most.
     pub bodies: usize,
     /// Requests of one key at once.
     pub concurrency_per_key: u32,
@@ -248,8 +249,8 @@ impl Gateway {
             till,
             sending: Mutex::default(),
             looks: tokio::sync::Semaphore::new(LOOKS),
-            bodies: Rooms::new(settings.bodies),
-            answers: Rooms::new(settings.bodies),
+            bodies: Rooms::new(settings.bodies, serve::BODY),
+            answers: Rooms::new(settings.bodies, serve::ANSWER),
             settings,
             place,
         }))

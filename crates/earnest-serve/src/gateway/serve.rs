@@ -33,7 +33,7 @@ pub const BODY: usize = 16 << 20;
 /// Bytes of a body that is too long, and read to its end so that the client hears of it.
 const OVERLONG: usize = 256 << 20;
 /// Bytes of a JSON answer at most.
-const ANSWER: usize = 64 << 20;
+pub const ANSWER: usize = 64 << 20;
 /// Entries that the journal may be behind before nothing more is taken in.
 const BEHIND: u64 = 50_000;
 /// Times that a stream that breaks off before its first event is tried with others.
@@ -170,7 +170,7 @@ pub async fn answer(
         return Err(Refusal::Busy(format!("this key has {most} requests in flight, as many as it may"), 1));
     }
     let length = header_text(&headers, "content-length").and_then(|length| length.parse().ok());
-    let (body, _room) = gateway.read_body(length, body).await?;
+    let (body, _room) = gateway.read_body(key.line.id, length, body).await?;
     let asked = Asked::read(endpoint, &body, gateway.settings.most_written)?;
     let sha = B256::from_slice(&Sha256::digest(&body));
     let length = body.len() as u64;
@@ -226,10 +226,15 @@ pub async fn answer(
 
 impl Gateway {
     /// A body, and the room that it takes until it is let go of.
-    async fn read_body(&self, length: Option<usize>, mut body: AxumBody) -> Result<(Bytes, Room), Refusal> {
+    async fn read_body(
+        &self,
+        owner: B256,
+        length: Option<usize>,
+        mut body: AxumBody,
+    ) -> Result<(Bytes, Room), Refusal> {
         let reading = async {
             let mut bytes = bytes::BytesMut::with_capacity(length.unwrap_or(0).min(BLOCK));
-            let (mut room, mut length, mut refusal) = (self.bodies.room(), 0, None);
+            let (mut room, mut length, mut refusal) = (self.bodies.room(owner), 0, None);
             while let Some(frame) = body.frame().await {
                 let Ok(frame) = frame else { return Err(Refusal::Bad("the body broke off".into(), None)) };
                 let Ok(data) = frame.into_data() else { continue };
@@ -248,7 +253,7 @@ impl Gateway {
                     bytes.extend_from_slice(&data);
                 } else {
                     // Read on, and forget: a client that is still sending would not hear the answer.
-                    (bytes, room) = (bytes::BytesMut::new(), self.bodies.room());
+                    (bytes, room) = (bytes::BytesMut::new(), self.bodies.room(owner));
                 }
             }
             refusal.map_or(Ok((bytes.freeze(), room)), Err)
@@ -290,7 +295,8 @@ async fn go(
         crash::point("headed");
         let Begun { served, status, headers, body } = begun;
         if !status.is_success() {
-            return refused_upstream(status, body, gateway.answers.room(), patience.piece).await;
+            return refused_upstream(status, body, gateway.answers.room(job.key.line.id), patience.piece)
+                .await;
         }
         let streams = content_type(&headers).starts_with("text/event-stream");
         if asked.stream != streams {
@@ -412,7 +418,7 @@ async fn whole(
     connection: &Connection,
 ) -> Result<Response, Refusal> {
     let gateway = job.gateway.clone();
-    let mut room = gateway.answers.room();
+    let mut room = gateway.answers.room(job.key.line.id);
     let (bytes, trailers) = match read_whole(body, ANSWER, &mut room, gateway.settings.patience.head).await {
         Ok(read) => read,
         Err(busy @ Refusal::Busy(..)) => return Err(busy),
@@ -537,7 +543,7 @@ impl Gateway {
         // What the last one wrote may not be on the disk yet.
         let flush = self.journal.write(Entry::Flush);
         durable(&self, Some(flush)).await?;
-        let mut room = self.answers.room();
+        let mut room = self.answers.room(channel);
         let gateway = self;
         let found = tokio::task::spawn_blocking(move || {
             let Some(kept) = gateway.journal.answer(&name.0, &name.1)? else { return Ok(None) };

@@ -220,7 +220,7 @@ impl Stream {
         let house = job.gateway.house;
         let realm = Realm { chain_id: house.chain_id, revenue: house.revenue };
         let (endpoint, name, most_pieces) = (job.endpoint, job.model.clone(), job.most.output);
-        let room = || job.gateway.answers.room();
+        let room = || job.gateway.answers.room(job.key.line.id);
         let kept = job.turn.as_ref().map(|_| Kept { bytes: BytesMut::new(), room: room() });
         let state = State { job: Some(job), stated: None, marked: Progress::default(), whole: None, kept };
         let meter = Arc::new(Meter { state: Mutex::new(state), served, delivery: Mutex::default() });
