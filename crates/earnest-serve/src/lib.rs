@@ -8,5 +8,7 @@ pub mod gateway;
 pub mod guard;
 pub mod portal;
 pub mod provider;
+pub mod request_id;
 pub mod rpc;
 pub mod server;
+pub mod upstream_url;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use alloy_sol_types::sol;
 use anyhow::{Context, Result, bail};
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue};
 use clap::Args;
 use earnest_chain::bindings::Revenue;
 use earnest_chain::chain::Chain;
@@ -78,6 +80,10 @@ pub struct Models {
     /// Variable of the environment with the upstream's API key.
     #[arg(long, value_name = "NAME", requires = "upstream")]
     pub upstream_key_env: Option<String>,
+    /// A header that the upstream wants to see, such as "api-key: env:AZURE_KEY": after env: comes a variable of the
+    /// environment.
+    #[arg(long = "upstream-header", value_name = "NAME: VALUE", requires = "upstream")]
+    pub upstream_headers: Vec<String>,
     /// A model of the price list, and what the upstream calls it: NAME or NAME=UPSTREAM. Without it, all under their names.
     #[arg(long = "model", value_name = "NAME")]
     pub models: Vec<String>,
@@ -248,6 +254,28 @@ impl Serve {
     }
 }
 
+/// `NAME: VALUE`, or `NAME: env:VARIABLE` for what is not to stand on a command line.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue)> {
+    const HINT: &str = "hint: --upstream-header \"api-key: env:AZURE_KEY\"";
+    let (name, value) =
+        text.split_once(':').with_context(|| format!("a header without a colon\n  {HINT}"))?;
+    let name: HeaderName =
+        name.trim().parse().with_context(|| format!("{name:?} is no name of a header\n  {HINT}"))?;
+    // How a request is written is not the upstream's to wish for.
+    if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, ACCEPT_ENCODING].contains(&name) {
+        bail!("the header {name} is the gateway's own\n  {HINT}");
+    }
+    let value = match value.trim().strip_prefix("env:") {
+        Some(variable) => std::env::var(variable.trim())
+            .with_context(|| format!("the environment has no {}", variable.trim()))?,
+        None => value.trim().to_owned(),
+    };
+    let mut value =
+        HeaderValue::from_str(&value).with_context(|| format!("the value of {name} is no header"))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
 impl Models {
     /// As the gateway takes them. What they serve is the issuer's: nothing of it is paid out, all of it is burned.
     pub fn upstreams(&self, plan: &Plan, provider: Address) -> Result<Vec<Upstream>> {
@@ -255,6 +283,7 @@ impl Models {
         Ok(vec![Upstream {
             url: url.clone(),
             key: self.key()?,
+            headers: self.headers()?,
             models: model_names(&self.models, plan),
             concurrency: 4_096,
             provider,
@@ -265,5 +294,34 @@ impl Models {
     pub fn key(&self) -> Result<Option<String>> {
         let Some(name) = &self.upstream_key_env else { return Ok(None) };
         Ok(Some(std::env::var(name).with_context(|| format!("the environment has no {name}"))?))
+    }
+
+    /// What else the upstream is shown.
+    pub fn headers(&self) -> Result<HeaderMap> {
+        self.upstream_headers.iter().map(|text| header(text)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_from_the_command_line_or_the_environment() {
+        let (name, value) = header("Api-Key:  a b ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("api-key", "a b"));
+        assert!(value.is_sensitive());
+        // Cargo sets it.
+        let (_, value) = header("x-dir: env:CARGO_MANIFEST_DIR").unwrap();
+        assert_eq!(value.to_str().unwrap(), env!("CARGO_MANIFEST_DIR"));
+        for (text, expected) in [
+            ("api-key", "without a colon"),
+            ("api key: x", "no name of a header"),
+            ("x: env:EARNEST_NOT_SET", "the environment has no EARNEST_NOT_SET"),
+            ("x: a\nb", "no header"),
+            ("Content-Length: 1", "own"),
+        ] {
+            assert!(header(text).unwrap_err().to_string().contains(expected), "{text}");
+        }
     }
 }

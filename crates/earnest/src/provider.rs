@@ -18,6 +18,7 @@ use earnest_serve::provider::dial::{self, Model, News};
 use earnest_serve::provider::hello::is_model_name;
 use earnest_serve::provider::served::{self, Day};
 use earnest_serve::server::{self, Limits};
+use earnest_serve::upstream_url::upstream_base;
 use reqwest::Url;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -170,7 +171,7 @@ impl Run {
         let sold = dial::models_sold(&gateway).await.ok();
         let (upstream, models) = match &self.models.upstream {
             Some(upstream) => {
-                let upstream: Url = upstream.parse().with_context(|| format!("{upstream:?} is not a URL"))?;
+                let upstream = upstream_base(upstream)?;
                 let models = self.offered(&upstream, sold.as_deref()).await?;
                 (upstream, models)
             }
@@ -186,6 +187,7 @@ impl Run {
         eprintln!("offers {} at {} of the listed charge; Ctrl-C stops", names.join(", "), self.ask);
         let provider = dial::Provider {
             upstream_key: self.models.key()?,
+            headers: self.models.headers()?,
             ask: self.ask.get(),
             concurrency: self.concurrency,
             folder: self.folder.log,
@@ -209,7 +211,8 @@ impl Run {
         if !self.models.models.is_empty() {
             return Ok(named(&self.models.models));
         }
-        let has = dial::upstream_models(upstream, self.models.key()?.as_deref()).await?;
+        let has =
+            dial::upstream_models(upstream, self.models.key()?.as_deref(), &self.models.headers()?).await?;
         let fits = |name: &&String| is_model_name(name) && sold.is_none_or(|sold| sold.contains(name));
         let names: BTreeSet<&String> = has.iter().filter(fits).collect();
         if names.is_empty() {

@@ -197,6 +197,7 @@ impl Story {
             key: self.provider.clone(),
             upstream: upstream.parse()?,
             upstream_key: None,
+            headers: Default::default(),
             models: vec![Model { name: model.into(), upstream: "echo".into() }],
             ask,
             concurrency: 1_024,

@@ -272,6 +272,7 @@ impl Up {
             key: dev_key("provider"),
             upstream: upstream.parse()?,
             upstream_key: self.models.key()?,
+            headers: self.models.headers()?,
             models,
             ask,
             concurrency: 1_024,
@@ -328,7 +329,8 @@ impl Up {
         if !self.models.models.is_empty() {
             return Ok((url.clone(), listed.into_iter().map(pair).collect()));
         }
-        let has = upstream_models(&url.parse()?, self.models.key()?.as_deref()).await?;
+        let has =
+            upstream_models(&url.parse()?, self.models.key()?.as_deref(), &self.models.headers()?).await?;
         let mut named: Vec<Model> =
             listed.iter().filter(|(name, _)| has.contains(name)).cloned().map(pair).collect();
         if let (true, Some(first)) = (named.is_empty(), has.first()) {

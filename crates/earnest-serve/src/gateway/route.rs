@@ -20,6 +20,7 @@ use thread_local::ThreadLocal;
 use super::refusal::Refusal;
 use super::wire::{Asked, Endpoint};
 use crate::provider::roster::{Link, Roster};
+use crate::upstream_url::{upstream_base, upstream_url};
 
 /// An answer's body, whoever gives it.
 pub type Body = UnsyncBoxBody<Bytes, BrokeOff>;
@@ -40,6 +41,8 @@ pub struct Upstream {
     pub url: String,
     /// Its API key.
     pub key: Option<String>,
+    /// What else it wants to see in every request.
+    pub headers: HeaderMap,
     /// Names in the price list, and what the server calls them.
     pub models: Vec<(String, String)>,
     /// Requests at once.
@@ -179,15 +182,11 @@ pub struct Begun {
 
 impl Own {
     fn of(upstream: Upstream) -> Result<Self> {
-        let base = upstream.url.trim_end_matches('/');
-        let hint = "hint: it is a base URL such as http://localhost:11434/v1";
-        let url = |endpoint: Endpoint| {
-            let url: Uri = format!("{base}{}", endpoint.path()).parse().ok()?;
-            matches!(url.scheme_str()?, "http" | "https").then_some(url)
-        };
+        let base = upstream_base(&upstream.url)?;
+        let url = |endpoint: Endpoint| upstream_url(&base, endpoint.path()).as_str().parse::<Uri>().ok();
         let [Some(chat), Some(completions), Some(embeddings), Some(responses)] = Endpoint::ALL.map(url)
         else {
-            bail!("the upstream {base:?} cannot be asked\n  {hint}");
+            bail!("the upstream {base} cannot be asked");
         };
         let authorization = upstream.key.as_ref().map(|key| {
             let mut value = HeaderValue::from_str(&format!("Bearer {key}"))?;
@@ -367,7 +366,8 @@ impl Routes {
                         request = request.header("traceparent", trace);
                     }
                     let request = request.body(Full::from(asked.body_for(&served.model)));
-                    let request = request.map_err(|error| next(error.to_string()))?;
+                    let mut request = request.map_err(|error| next(error.to_string()))?;
+                    request.headers_mut().extend(own.upstream.headers.clone());
                     let client = self.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
                     let sent = client.request(request).await;
                     let response = sent

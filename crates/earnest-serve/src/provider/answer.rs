@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use earnest_chain::key::Key;
 use http_body_util::{BodyExt, Either, Full, Limited};
@@ -21,14 +21,19 @@ use tokio::time::timeout;
 use super::hello::Realm;
 use super::meter::Meter;
 use super::model_field::Named;
-use super::served::{End, Line, Log, now};
+use super::packing::Packing;
+use super::served::{CountedLine, End, Line, Log, now};
 use super::usage::{UsageClaim, is_request_id};
 use super::{PATHS, READY};
+use crate::request_id::{is_traceparent, uuid_of};
+use crate::upstream_url::upstream_url;
 
 /// Longest body of a request.
 const LONGEST_REQUEST: usize = 32 << 20;
 /// Longest answer: an upstream that never ends is stopped there.
 const LONGEST_ANSWER: u64 = 256 << 20;
+/// What of an upstream's headers passes: what its answer is, and when to ask again.
+const PASSED: [&str; 4] = ["content-type", "retry-after", "retry-after-ms", "x-should-retry"];
 /// How long a request's body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,9 +41,10 @@ const BODY_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Desk {
     pub(super) key: Key,
     pub(super) client: reqwest::Client,
-    /// Base of the upstream's paths, without `/` at its end.
-    pub(super) upstream: String,
-    pub(super) upstream_key: Option<HeaderValue>,
+    /// Base of the upstream's paths.
+    pub(super) upstream: Url,
+    /// What the upstream is shown with every request.
+    pub(super) headers: HeaderMap,
     /// The upstream's name of each model.
     pub(super) models: BTreeMap<String, String>,
     pub(super) ask: u16,
@@ -147,7 +153,8 @@ impl Desk {
     }
 
     /// Asks the upstream. Of what the gateway says in headers, it hears what kind of answer is wanted, and what its log
-    /// and its traces can be joined by.
+    /// and its traces can be joined by. What it answers is for the gateway to read: nothing is made of it here but
+    /// what lies between a provider and its upstream.
     async fn ask(
         &self,
         path: &str,
@@ -156,27 +163,20 @@ impl Desk {
         id: Option<&str>,
         body: Bytes,
     ) -> Result<reqwest::Response, Refusal> {
-        let url = format!("{}{}", self.upstream, path.strip_prefix("/v1").unwrap_or(path));
-        let mut ask = self.client.request(method, url);
+        let url = upstream_url(&self.upstream, path.strip_prefix("/v1").unwrap_or(path));
+        let mut ask = self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(accept) = headers.get(header::ACCEPT) {
             ask = ask.header(header::ACCEPT, accept);
         }
-        // What traces are joined by, as the W3C writes it.
-        let trace = headers.get("traceparent").filter(|trace| {
-            let plain = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
-            trace.len() == 55 && trace.as_bytes().iter().all(plain)
-        });
-        if let Some(trace) = trace {
+        if let Some(trace) = headers.get("traceparent").filter(|trace| is_traceparent(trace.as_bytes())) {
             ask = ask.header("traceparent", trace);
         }
         if let Some(id) = id {
             let json = HeaderValue::from_static("application/json");
             let kind = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
-            ask = ask.header(header::CONTENT_TYPE, kind).header("x-request-id", id).body(body);
+            ask = ask.header(header::CONTENT_TYPE, kind).header("x-request-id", uuid_of(id)).body(body);
         }
-        if let Some(key) = &self.upstream_key {
-            ask = ask.header(header::AUTHORIZATION, key);
-        }
+        ask = ask.headers(self.headers.clone());
         let bad = |code, message: String| Err(Refusal(StatusCode::BAD_GATEWAY, code, message));
         let answer = match ask.send().await {
             Ok(answer) => answer,
@@ -196,16 +196,15 @@ impl Desk {
         if [401, 403, 407].contains(&status.as_u16()) {
             return bad("upstream_key", format!("the provider's upstream refuses the provider: {status}"));
         }
-        let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let kind = header(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-        let known = ["application/json", "text/event-stream"].iter().any(|known| kind.starts_with(known));
-        let plain = header(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
-        if status.is_redirection() || status.is_informational() || !known || !plain {
-            let shown: String = kind.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
-            let message = format!(
-                "the provider's upstream answered {status} with {shown:?}, which is no answer of an OpenAI-compatible server"
+        if status.is_informational() {
+            return bad(
+                "upstream_broken",
+                format!("the provider's upstream answered {status} and nothing more"),
             );
-            return bad("upstream_garbage", message);
+        }
+        if Packing::of(answer.headers()).is_none() {
+            let message = "the provider's upstream packed its answer though it was asked not to";
+            return bad("upstream_encoding", message.into());
         }
         Ok(answer)
     }
@@ -227,6 +226,7 @@ async fn received(body: Incoming) -> Result<Bytes, Refusal> {
 /// gateway takes, and let go when the gateway does.
 pub(super) struct Passing {
     upstream: reqwest::Body,
+    packing: Packing,
     meter: Meter,
     hash: Sha256,
     left: u64,
@@ -239,6 +239,8 @@ pub(super) struct Passing {
 pub(super) enum BrokenAnswer {
     #[error("the upstream broke off: {0}")]
     Upstream(#[from] reqwest::Error),
+    #[error("the upstream's answer cannot be unpacked: {0}")]
+    Packed(#[from] std::io::Error),
     #[error("the upstream's answer has more than {LONGEST_ANSWER} bytes")]
     TooLong,
 }
@@ -248,10 +250,11 @@ impl Passing {
         let (parts, upstream) = Response::<reqwest::Body>::from(answer).into_parts();
         let kind = parts.headers.get(header::CONTENT_TYPE);
         let meter = Meter::of(kind.and_then(|kind| kind.to_str().ok()));
-        let passing = Passing { upstream, meter, hash: Sha256::new(), left: LONGEST_ANSWER, entry };
+        let packing = Packing::of(&parts.headers).unwrap_or(Packing::None);
+        let passing = Passing { upstream, packing, meter, hash: Sha256::new(), left: LONGEST_ANSWER, entry };
         let mut response = Response::new(Either::Right(passing));
         *response.status_mut() = parts.status;
-        for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
+        for name in PASSED.map(HeaderName::from_static) {
             if let Some(value) = parts.headers.get(&name) {
                 response.headers_mut().insert(name, value.clone());
             }
@@ -295,14 +298,22 @@ impl Body for Passing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         loop {
-            let polled = Pin::new(&mut self.upstream).poll_frame(context);
-            let frame = match std::task::ready!(polled) {
-                None => return Poll::Ready(self.signed().map(Ok)),
+            let bytes = match self.packing.next() {
+                Some(Ok(bytes)) => bytes,
                 Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.into())))),
-                Some(Ok(frame)) => frame,
+                None => match std::task::ready!(Pin::new(&mut self.upstream).poll_frame(context)) {
+                    None => match self.packing.end() {
+                        Ok(()) => return Poll::Ready(self.signed().map(Ok)),
+                        Err(error) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+                    },
+                    Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+                    // What else the upstream sends behind its answer is not passed on.
+                    Some(Ok(frame)) => match frame.into_data().map(|data| self.packing.put(data)) {
+                        Ok(Some(plain)) => plain,
+                        Ok(None) | Err(_) => continue,
+                    },
+                },
             };
-            // What else the upstream sends behind its answer is not passed on.
-            let Ok(bytes) = frame.into_data() else { continue };
             let length = bytes.len() as u64;
             if length > self.left {
                 return Poll::Ready(Some(Err(self.broken(BrokenAnswer::TooLong))));

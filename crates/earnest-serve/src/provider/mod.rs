@@ -14,6 +14,7 @@ pub mod usage;
 
 mod answer;
 mod model_field;
+mod packing;
 
 use std::time::Duration;
 

@@ -19,7 +19,7 @@ use earnest_serve::provider::doors::{Admission, Doors, accept};
 use earnest_serve::provider::hello::Realm;
 use earnest_serve::provider::name::Names;
 use earnest_serve::provider::roster::{Answer, Link, LinkError, Roster};
-use earnest_serve::provider::served::{self, End, Entry, Line};
+use earnest_serve::provider::served::{self, End, Line};
 use earnest_serve::provider::usage::{Usage, UsageClaim};
 use earnest_serve::request_id::uuid_of;
 use earnest_serve::server::{Limits, serve_within};
@@ -98,6 +98,7 @@ pub(crate) fn provider(name: &str, gate: &Gate, upstream: &str) -> Provider {
         key: Key::from_words(name),
         upstream: upstream.parse().expect("a URL"),
         upstream_key: None,
+        headers: HeaderMap::new(),
         models: vec![Model { name: "small".into(), upstream: "vendor's \"small\"".into() }],
         ask: 8_000,
         concurrency: 200,
@@ -208,8 +209,9 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
     let upstream = upstream(app).await;
     let key = Key::from_words("answers");
     let gate = Gate::open(Admission::Only([key.address()].into())).await;
-    let mut provider = provider("answers", &gate, &upstream);
+    let mut provider = provider("answers", &gate, &format!("{upstream}?api-version=2024-10-21"));
     provider.upstream_key = Some("sk-upstream".into());
+    provider.headers.insert("api-key", "k".parse().expect("a value"));
     let folder = provider.folder.clone();
     let mut working = start(provider);
     let link = gate.link().await;
@@ -243,12 +245,14 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
         };
         assert_eq!(claim, expected);
         let (method, uri, headers, body) = seen.lock().expect("not held").pop().expect("it was asked");
-        assert_eq!((method, uri.to_string().as_str()), (Method::POST, path));
+        assert_eq!((method, uri.to_string()), (Method::POST, format!("{path}?api-version=2024-10-21")));
         assert_eq!(&body[..], BODY.replace("\"small\"", r#""vendor's \"small\"""#).as_bytes());
         let mut names: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
         names.sort_unstable();
         let passed = [
             "accept",
+            "accept-encoding",
+            "api-key",
             "authorization",
             "content-length",
             "content-type",
@@ -258,7 +262,8 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
         ];
         assert_eq!(names, passed, "nothing else of the gateway's");
         assert_eq!(headers["authorization"], "Bearer sk-upstream");
-        assert_eq!(headers["x-request-id"], id.as_str());
+        assert!(headers["api-key"] == "k" && headers["accept-encoding"] == "identity");
+        assert_eq!(headers["x-request-id"], uuid_of(&id).as_str());
     }
     let request = Request::get("/v1/models").body(Bytes::new()).expect("a request");
     let (status, body, trailers) = whole(link.send(request).await.expect("an answer")).await;

@@ -212,6 +212,7 @@ impl Lab {
         settings.upstreams = vec![Upstream {
             url,
             key: Some("upstream's own".into()),
+            headers: Default::default(),
             models: vec![(MODEL.into(), "tiny".into())],
             concurrency: 10_000,
             provider: who("gateway"),
