@@ -1,6 +1,6 @@
 //! `earnest provider`: serves models for a gateway from a machine that only dials out, and shows what it served.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use earnest_serve::gateway::journal::Coin;
 use earnest_serve::gateway::till::Document;
 use earnest_serve::provider::dial::{self, Model, News};
 use earnest_serve::provider::hello::is_model_name;
-use earnest_serve::provider::served::{self, Day};
+use earnest_serve::provider::served::{self, Day, Sums};
 use earnest_serve::server::{self, Limits};
 use earnest_serve::upstream_url::upstream_base;
 use reqwest::Url;
@@ -273,11 +273,15 @@ struct Shown<'d> {
     prompt: u64,
     cached: u64,
     completion: u64,
+    /// Requests of which the gateway counted less than was stated, model tokens that it did not count, and why.
+    less_requests: u64,
+    less: u64,
+    reasons: &'d BTreeMap<String, u64>,
 }
 
 impl Earnings {
     fn run(self) -> Result<()> {
-        let days = served::days(&self.folder.log).with_context(|| {
+        let Sums { days, reasons } = served::sums(&self.folder.log).with_context(|| {
             format!(
                 "nothing was served from {}\n  hint: --log names another folder",
                 self.folder.log.display()
@@ -291,28 +295,37 @@ impl Earnings {
             prompt: sum(|day| day.prompt),
             cached: sum(|day| day.cached),
             completion: sum(|day| day.completion),
+            less_requests: sum(|day| day.less_requests),
+            less: sum(|day| day.less),
+            reasons: &reasons,
         };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&shown)?);
             return Ok(());
         }
         let width = days.iter().map(|day| day.model.len()).max().unwrap_or(0).max(5);
-        let line = |day: &str, model: &str, numbers: [String; 5]| {
-            let [requests, answered, prompt, cached, completion] = numbers;
+        let line = |day: &str, model: &str, numbers: [String; 6]| {
+            let [requests, answered, prompt, cached, completion, less] = numbers;
             println!(
-                "{day:<10}  {model:<width$}  {requests:>10}  {answered:>10}  {prompt:>15}  {cached:>15}  {completion:>15}"
+                "{day:<10}  {model:<width$}  {requests:>10}  {answered:>10}  {prompt:>15}  {cached:>15}  {completion:>15}  {less:>15}"
             );
         };
-        line("day", "model", ["requests", "answered", "read", "of it cached", "written"].map(String::from));
+        let heads = ["requests", "answered", "read", "of it cached", "written", "counted less"];
+        line("day", "model", heads.map(String::from));
         let number = |number: u64| grouped(&number.to_string());
-        for Day { day, model, requests, answered, prompt, cached, completion, .. } in &days {
-            line(day, model, [*requests, *answered, *prompt, *cached, *completion].map(number));
+        for Day { day, model, requests, answered, prompt, cached, completion, less, .. } in &days {
+            line(day, model, [*requests, *answered, *prompt, *cached, *completion, *less].map(number));
         }
-        let Shown { requests, answered, prompt, cached, completion, .. } = shown;
-        line("", "all", [requests, answered, prompt, cached, completion].map(number));
+        let Shown { requests, answered, prompt, cached, completion, less, less_requests, .. } = shown;
+        line("", "all", [requests, answered, prompt, cached, completion, less].map(number));
         eprintln!(
             "read and written are model tokens as the upstream counted them; pay is in the gateway's statements"
         );
+        if less_requests > 0 {
+            let reasons: Vec<String> =
+                reasons.iter().map(|(why, count)| format!("{why} ({count})")).collect();
+            println!("the gateway counted less for {less_requests} requests: {}", reasons.join(", "));
+        }
         Ok(())
     }
 }

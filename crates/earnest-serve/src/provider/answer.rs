@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use bytes::Bytes;
 use earnest_chain::key::Key;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body, Frame, Incoming};
+use reqwest::Url;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::counted::{self, COUNTED};
 use super::hello::Realm;
 use super::meter::Meter;
 use super::model_field::Named;
@@ -49,6 +52,8 @@ pub(super) struct Desk {
     pub(super) models: BTreeMap<String, String>,
     pub(super) ask: u16,
     pub(super) log: Log,
+    /// Requests that were served, and of which the gateway has not said that it counted less.
+    pub(super) unheard: AtomicU64,
 }
 
 pub(super) type AnswerBody = Either<Full<Bytes>, Passing>;
@@ -71,14 +76,15 @@ impl Refusal {
 }
 
 /// A line of the log that is written when the request is over, however it ends.
-struct Entry {
+struct Serving {
     line: Line,
     desk: Arc<Desk>,
 }
 
-impl Drop for Entry {
+impl Drop for Serving {
     fn drop(&mut self) {
         self.line.time = now();
+        self.desk.unheard.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.desk.log.write(&self.line) {
             eprintln!("warning: request {} is not in the log: {error}", self.line.request);
         }
@@ -97,7 +103,31 @@ impl Desk {
             *ready.status_mut() = StatusCode::NO_CONTENT;
             return ready;
         }
+        if request.uri().path() == COUNTED && request.method() == Method::POST {
+            let mut heard = Response::new(Either::Left(Full::default()));
+            *heard.status_mut() = self.hear(request.into_body()).await;
+            return heard;
+        }
         self.pass(realm, request).await.unwrap_or_else(Refusal::response)
+    }
+
+    /// Writes down what the gateway counted less than was stated: at most one line for each request that was served, so
+    /// that no gateway fills the disk.
+    async fn hear(&self, body: Incoming) -> StatusCode {
+        let body = timeout(BODY_PATIENCE, Limited::new(body, counted::LONGEST).collect()).await;
+        let told = body.ok().and_then(Result::ok).and_then(|body| counted::read(&body.to_bytes()));
+        let Some(told) = told else { return StatusCode::BAD_REQUEST };
+        for counted in told {
+            let less = |unheard: u64| unheard.checked_sub(1);
+            if self.unheard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
+                return StatusCode::TOO_MANY_REQUESTS;
+            }
+            let request = counted.request.clone();
+            if let Err(error) = self.log.write_counted(&CountedLine { time: now(), counted }) {
+                eprintln!("warning: what was counted of request {request} is not in the log: {error}");
+            }
+        }
+        StatusCode::NO_CONTENT
     }
 
     async fn pass(
@@ -145,7 +175,7 @@ impl Desk {
             response_sha256: B256::from_slice(&Sha256::digest(b"")),
         };
         let body = named.renamed(upstream);
-        let mut entry = Entry { line, desk: self.clone() };
+        let mut entry = Serving { line, desk: self.clone() };
         let answer = self.ask(path, method.clone(), &parts.headers, Some(id), body).await;
         let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
         entry.line.status = answer.status().as_u16();
@@ -231,7 +261,7 @@ pub(super) struct Passing {
     hash: Sha256,
     left: u64,
     /// None: nothing to sign for, or signed.
-    entry: Option<(Entry, Realm)>,
+    entry: Option<(Serving, Realm)>,
 }
 
 /// An answer broke off; the reader sees the stream reset.
@@ -246,7 +276,7 @@ pub(super) enum BrokenAnswer {
 }
 
 impl Passing {
-    fn response(answer: reqwest::Response, entry: Option<(Entry, Realm)>) -> Response<AnswerBody> {
+    fn response(answer: reqwest::Response, entry: Option<(Serving, Realm)>) -> Response<AnswerBody> {
         let (parts, upstream) = Response::<reqwest::Body>::from(answer).into_parts();
         let kind = parts.headers.get(header::CONTENT_TYPE);
         let meter = Meter::of(kind.and_then(|kind| kind.to_str().ok()));

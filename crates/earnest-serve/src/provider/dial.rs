@@ -6,6 +6,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -254,6 +255,7 @@ impl Provider {
             models: models.collect::<BTreeMap<_, _>>(),
             ask: self.ask,
             log: Log::open(&self.folder)?,
+            unheard: AtomicU64::new(0),
             key: self.key.clone(),
         });
         let gateway = base(&self.gateway)?;

@@ -2,6 +2,7 @@
 //! on that connection the provider serves HTTP/2 and the gateway asks. Many requests share it, whoever reads slowly
 //! holds back only its own, and a client that leaves stops the work upstream: all three are HTTP/2's own doing.
 
+pub mod counted;
 pub mod dial;
 pub mod doors;
 pub mod hashed;

@@ -14,12 +14,13 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use earnest_chain::key::Key;
 use earnest_serve::guard::Guard;
+use earnest_serve::provider::counted::Counted;
 use earnest_serve::provider::dial::{DialError, Model, News, Provider};
 use earnest_serve::provider::doors::{Admission, Doors, accept};
 use earnest_serve::provider::hello::Realm;
 use earnest_serve::provider::name::Names;
 use earnest_serve::provider::roster::{Answer, Link, LinkError, Roster};
-use earnest_serve::provider::served::{self, End, Line};
+use earnest_serve::provider::served::{self, End, Entry, Line};
 use earnest_serve::provider::usage::{Usage, UsageClaim};
 use earnest_serve::request_id::uuid_of;
 use earnest_serve::server::{Limits, serve_within};
@@ -153,7 +154,8 @@ pub(crate) async fn whole(answer: axum::http::Response<Answer>) -> (StatusCode, 
 
 fn lines(folder: &Path) -> Vec<Line> {
     let text = std::fs::read_to_string(folder.join(served::FILE)).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect()
+    let entries = text.lines().map(|line| Entry::read(line.as_bytes()).expect("a line"));
+    entries.filter_map(|entry| if let Entry::Served(line) = entry { Some(line) } else { None }).collect()
 }
 
 /// Waits until the provider's log has so many lines.
@@ -271,13 +273,61 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
 
     let lines = logged(&folder, 4).await;
     assert!(lines.iter().all(|line| line.end == End::Whole && line.ask == 8_000 && line.time > 0));
-    let days = served::days(&folder).expect("a log");
+    let days = served::sums(&folder).expect("a log").days;
     assert_eq!((days.iter().map(|day| day.requests).sum::<u64>(), days[0].answered), (4, 4));
 
     working.stop.take().expect("running").send(()).expect("running");
     working.task.await.expect("no panic").expect("it ends well");
     gate.links(0).await;
     assert!(matches!(link.send(ask(CHAT, BODY)).await, Err(LinkError::Gone)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_hears_what_was_counted_less() {
+    let answer = || async { axum::Json(json!({"usage": {"prompt_tokens": 7, "completion_tokens": 2}})) };
+    let upstream = upstream(Router::new().route("/v1/chat/completions", post(answer))).await;
+    let gate = Gate::open(Admission::Anyone).await;
+    let mut provider = provider("counted", &gate, &upstream);
+    provider.concurrency = 3;
+    let folder = provider.folder.clone();
+    let _working = start(provider);
+    let link = gate.link().await;
+    let counted = |number: usize| Counted {
+        request: format!("req_{number}"),
+        model: "small".into(),
+        stated: Some(Usage { prompt: 7, cached: 0, completion: 2 }),
+        counted: Usage { prompt: 7, cached: 0, completion: 1 },
+        why: if number == 0 { "bounded" } else { "cut off" }.into(),
+    };
+    // Nothing was served yet: nothing can have been counted less.
+    link.tell(counted(99));
+    for _ in 0..3 {
+        whole(link.send(ask(CHAT, BODY)).await.expect("an answer")).await;
+    }
+    logged(&folder, 3).await;
+    // It is told at once, and more than can wait is dropped.
+    let begun = Instant::now();
+    for number in 0..10_000 {
+        link.tell(counted(number));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let sums = async {
+        loop {
+            let sums = served::sums(&folder).expect("a log");
+            if sums.days[0].less_requests == 3 {
+                break sums;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let sums = tokio::time::timeout(Duration::from_secs(5), sums).await.expect("it hears of it");
+    assert_eq!((sums.days[0].requests, sums.days[0].less), (3, 3));
+    assert_eq!(sums.reasons, [("bounded".to_owned(), 1), ("cut off".to_owned(), 2)].into());
+    // As many requests at once as before, and one line for each that was served, whatever the gateway says.
+    whole(link.send(ask(CHAT, BODY)).await.expect("an answer")).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(served::sums(&folder).expect("a log").days[0].less_requests <= 4);
+    assert_eq!(link.inflight(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
