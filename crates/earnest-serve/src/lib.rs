@@ -3,11 +3,11 @@
 
 pub mod attester;
 pub mod chain;
-mod coding;
 pub mod echo;
 pub mod gateway;
 pub mod guard;
 pub mod openai;
+mod packing;
 pub mod portal;
 pub mod provider;
 pub mod request_id;

@@ -35,7 +35,7 @@ pub struct Limits {
     pub request: Duration,
     /// How long a connection is kept for further requests; one answer more may be read for as long again.
     pub connection: Duration,
-    /// How long a client may take nothing of what is there for it.
+    /// In this time a client must take 64 KiB of what is there for it, or all.
     pub stall: Duration,
     /// Bytes of a body.
     pub body: usize,

@@ -2,13 +2,16 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Address;
 use alloy_sol_types::sol;
 use anyhow::{Context, Result, bail};
+use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue};
 use clap::Args;
 use earnest_chain::bindings::Revenue;
 use earnest_chain::chain::Chain;
@@ -20,8 +23,11 @@ use earnest_serve::chain::ChainThread;
 use earnest_serve::gateway::route::Upstream;
 use earnest_serve::gateway::till::Till;
 use earnest_serve::gateway::{self, Gateway, Settings};
+use earnest_serve::openai::dialect::{self, Dialect};
+use earnest_serve::provider::dial::Model;
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::server::{self, Limits, Workers};
+use earnest_serve::upstream_url::upstream_base;
 use tokio::net::TcpListener;
 
 use crate::key::GATEWAY_FILE;
@@ -62,6 +68,9 @@ pub struct Serve {
     /// Any provider may dial in: for development.
     #[arg(long, conflicts_with = "providers")]
     open_door: bool,
+    /// What providers dial, beside where it listens; others are refused, so that nobody can stand between.
+    #[arg(long = "name", value_name = "HOST[:PORT]")]
+    names: Vec<String>,
     #[command(flatten)]
     pace: Pace,
 }
@@ -75,9 +84,17 @@ pub struct Models {
     /// Variable of the environment with the upstream's API key.
     #[arg(long, value_name = "NAME", requires = "upstream")]
     pub upstream_key_env: Option<String>,
-    /// A model of the price list, and what the upstream calls it: NAME or NAME=UPSTREAM. Without it, all under their names.
+    /// A header that the upstream wants to see, such as "api-key: env:AZURE_KEY": after env: comes a variable of the
+    /// environment.
+    #[arg(long = "upstream-header", value_name = "NAME: VALUE", requires = "upstream")]
+    pub upstream_headers: Vec<String>,
+    /// A model of the price list, and what the upstream calls it: NAME, NAME=UPSTREAM, or NAME=UPSTREAM,ANSWERS… with other
+    /// names that its answers carry. Without it, all under their names.
     #[arg(long = "model", value_name = "NAME")]
     pub models: Vec<String>,
+    /// A file with settings of models (docs/upstreams.md): which field bounds answers, servers and headers of their own.
+    #[arg(long = "models", value_name = "FILE")]
+    pub settings: Option<PathBuf>,
 }
 
 /// How often and how much.
@@ -119,19 +136,6 @@ impl Pace {
         settings.patience.piece = Duration::from_millis(self.silence_ms);
         Ok(settings)
     }
-}
-
-/// `NAME` or `NAME=UPSTREAM`; where nothing is named, every model of the price list.
-pub fn model_names(named: &[String], plan: &Plan) -> Vec<(String, String)> {
-    if named.is_empty() {
-        let models = plan.price_list.iter().flat_map(|list| &list.models);
-        return models.map(|model| (model.name.clone(), model.name.clone())).collect();
-    }
-    let pair = |text: &String| {
-        let (name, upstream) = text.split_once('=').unwrap_or((text, text));
-        (name.to_owned(), upstream.to_owned())
-    };
-    named.iter().map(pair).collect()
 }
 
 /// The gateway of a deployment.
@@ -180,6 +184,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
+    gateway.names.listens_at(listener.local_addr()?);
     let file = folder.join(GATEWAY_FILE);
     std::fs::write(&file, &url).with_context(|| format!("cannot write {}", file.display()))?;
     gateway.background();
@@ -225,7 +230,9 @@ impl Serve {
             true => Admission::Anyone,
             false => Admission::Only(self.providers.iter().copied().collect()),
         };
+        settings.names = self.names;
         settings.upstreams = self.models.upstreams(&plan, key.address())?;
+        settings.dialects = self.models.named()?;
         server::raise_file_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -243,22 +250,136 @@ impl Serve {
     }
 }
 
+/// `NAME: VALUE`, or `NAME: env:VARIABLE` for what is not to stand on a command line.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue)> {
+    const HINT: &str = "hint: --upstream-header \"api-key: env:AZURE_KEY\"";
+    let (name, value) =
+        text.split_once(':').with_context(|| format!("a header without a colon\n  {HINT}"))?;
+    let name: HeaderName =
+        name.trim().parse().with_context(|| format!("{name:?} is no name of a header\n  {HINT}"))?;
+    // How a request is written is not the upstream's to wish for.
+    if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, ACCEPT_ENCODING].contains(&name) {
+        bail!("the header {name} is the gateway's own\n  {HINT}");
+    }
+    let value = match value.trim().strip_prefix("env:") {
+        Some(variable) => std::env::var(variable.trim())
+            .with_context(|| format!("the environment has no {}", variable.trim()))?,
+        None => value.trim().to_owned(),
+    };
+    let mut value =
+        HeaderValue::from_str(&value).with_context(|| format!("the value of {name} is no header"))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// Names of the models on the price list.
+pub fn plan_models(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.price_list.iter().flat_map(|list| &list.models).map(|model| model.name.clone())
+}
+
+/// What a server of a model's own is shown: its headers, and its key.
+fn elsewhere_headers(dialect: &Dialect) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &dialect.headers {
+        let (name, value) = header(&format!("{name}: {value}"))?;
+        headers.append(name, value);
+    }
+    if let Some(variable) = &dialect.key_env {
+        let key = std::env::var(variable).with_context(|| format!("the environment has no {variable}"))?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {key}")).context("an API key that is no header")?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
+/// A model as a provider takes it.
+pub fn model((name, dialect): (String, Dialect)) -> Result<Model> {
+    let elsewhere = match &dialect.url {
+        Some(url) => Some((upstream_base(url)?, elsewhere_headers(&dialect)?)),
+        None => None,
+    };
+    Ok(Model { name, dialect, elsewhere })
+}
+
 impl Models {
+    /// The models that are named, by options and in the file, with their settings.
+    pub fn named(&self) -> Result<BTreeMap<String, Dialect>> {
+        let mut named = match &self.settings {
+            Some(file) => {
+                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                dialect::read(&text).with_context(|| format!("{}", file.display()))?
+            }
+            None => BTreeMap::new(),
+        };
+        for text in &self.models {
+            let (name, Dialect { upstream, answers, .. }) = Dialect::option(text);
+            let settings = named.entry(name).or_default();
+            if !upstream.is_empty() {
+                settings.upstream = upstream;
+            }
+            settings.answers.extend(answers);
+        }
+        Ok(named)
+    }
+
     /// As the gateway takes them. What they serve is the issuer's: nothing of it is paid out, all of it is burned.
     pub fn upstreams(&self, plan: &Plan, provider: Address) -> Result<Vec<Upstream>> {
-        let Some(url) = &self.upstream else { return Ok(Vec::new()) };
-        Ok(vec![Upstream {
-            url: url.clone(),
-            key: self.key()?,
-            models: model_names(&self.models, plan),
-            concurrency: 4_096,
-            provider,
-        }])
+        let mut named = self.named()?;
+        if named.is_empty() {
+            named = plan_models(plan).map(|name| (name, Dialect::default())).collect();
+        }
+        let mut all: Vec<Upstream> = Vec::new();
+        for (name, dialect) in named {
+            let (url, key, headers) = match (&dialect.url, &self.upstream) {
+                (Some(url), _) => (url.clone(), None, elsewhere_headers(&dialect)?),
+                (None, Some(url)) => (url.clone(), self.key()?, self.headers()?),
+                // Settings of what others serve.
+                (None, None) => continue,
+            };
+            match all.iter_mut().find(|other| (&other.url, &other.headers) == (&url, &headers)) {
+                Some(upstream) => upstream.models.push((name, dialect)),
+                None => {
+                    let models = vec![(name, dialect)];
+                    all.push(Upstream { url, key, headers, models, concurrency: 4_096, provider });
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// The upstream's API key.
     pub fn key(&self) -> Result<Option<String>> {
         let Some(name) = &self.upstream_key_env else { return Ok(None) };
         Ok(Some(std::env::var(name).with_context(|| format!("the environment has no {name}"))?))
+    }
+
+    /// What else the upstream is shown.
+    pub fn headers(&self) -> Result<HeaderMap> {
+        self.upstream_headers.iter().map(|text| header(text)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_from_the_command_line_or_the_environment() {
+        let (name, value) = header("Api-Key:  a b ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("api-key", "a b"));
+        assert!(value.is_sensitive());
+        // Cargo sets it.
+        let (_, value) = header("x-dir: env:CARGO_MANIFEST_DIR").unwrap();
+        assert_eq!(value.to_str().unwrap(), env!("CARGO_MANIFEST_DIR"));
+        for (text, expected) in [
+            ("api-key", "without a colon"),
+            ("api key: x", "no name of a header"),
+            ("x: env:EARNEST_NOT_SET", "the environment has no EARNEST_NOT_SET"),
+            ("x: a\nb", "no header"),
+            ("Content-Length: 1", "own"),
+        ] {
+            assert!(header(text).unwrap_err().to_string().contains(expected), "{text}");
+        }
     }
 }

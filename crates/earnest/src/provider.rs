@@ -1,6 +1,6 @@
 //! `earnest provider`: serves models for a gateway from a machine that only dials out, and shows what it served.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,15 +14,17 @@ use earnest_serve::echo::Echo;
 use earnest_serve::gateway::amount;
 use earnest_serve::gateway::journal::Coin;
 use earnest_serve::gateway::till::Document;
+use earnest_serve::openai::dialect::Dialect;
 use earnest_serve::provider::dial::{self, Model, News};
 use earnest_serve::provider::hello::is_model_name;
-use earnest_serve::provider::served::{self, Day};
+use earnest_serve::provider::served::{self, Day, Sums};
 use earnest_serve::server::{self, Limits};
+use earnest_serve::upstream_url::upstream_base;
 use reqwest::Url;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::gateway::Models;
+use crate::gateway::{self, Models};
 use crate::output::{grouped, percent, seconds};
 use crate::session::{Where, Who};
 use crate::up::told_to_stop;
@@ -170,7 +172,7 @@ impl Run {
         let sold = dial::models_sold(&gateway).await.ok();
         let (upstream, models) = match &self.models.upstream {
             Some(upstream) => {
-                let upstream: Url = upstream.parse().with_context(|| format!("{upstream:?} is not a URL"))?;
+                let upstream = upstream_base(upstream)?;
                 let models = self.offered(&upstream, sold.as_deref()).await?;
                 (upstream, models)
             }
@@ -186,6 +188,7 @@ impl Run {
         eprintln!("offers {} at {} of the listed charge; Ctrl-C stops", names.join(", "), self.ask);
         let provider = dial::Provider {
             upstream_key: self.models.key()?,
+            headers: self.models.headers()?,
             ask: self.ask.get(),
             concurrency: self.concurrency,
             folder: self.folder.log,
@@ -206,10 +209,12 @@ impl Run {
 
     /// The models that were named; without a name, those that the upstream has and the gateway sells.
     async fn offered(&self, upstream: &Url, sold: Option<&[String]>) -> Result<Vec<Model>> {
-        if !self.models.models.is_empty() {
-            return Ok(named(&self.models.models));
+        let named = self.models.named()?;
+        if !named.is_empty() {
+            return named.into_iter().map(gateway::model).collect();
         }
-        let has = dial::upstream_models(upstream, self.models.key()?.as_deref()).await?;
+        let has =
+            dial::upstream_models(upstream, self.models.key()?.as_deref(), &self.models.headers()?).await?;
         let fits = |name: &&String| is_model_name(name) && sold.is_none_or(|sold| sold.contains(name));
         let names: BTreeSet<&String> = has.iter().filter(fits).collect();
         if names.is_empty() {
@@ -219,7 +224,7 @@ impl Run {
                 sold.map_or("what it does not say".into(), list)
             );
         }
-        Ok(names.into_iter().map(|name| Model { name: name.clone(), upstream: name.clone() }).collect())
+        names.into_iter().map(|name| gateway::model((name.clone(), Dialect::default()))).collect()
     }
 
     /// The built-in echo on a port of its own, for whatever was named or is sold.
@@ -228,28 +233,19 @@ impl Run {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}/v1", listener.local_addr()?).parse()?;
         let echo = Echo::default();
-        let names = match (&self.models.models[..], sold) {
-            ([], Some(sold)) => sold.to_vec(),
-            ([], None) => echo.models.clone(),
-            (named, _) => named.to_vec(),
-        };
-        let mut models = named(&names);
-        for model in &mut models {
-            model.upstream.clone_from(&echo.models[0]);
+        let mut named = self.models.named()?;
+        if named.is_empty() {
+            let names = sold.map_or_else(|| echo.models.clone(), <[String]>::to_vec);
+            named = names.into_iter().map(|name| (name, Dialect::default())).collect();
         }
+        let called = |(name, dialect): (String, Dialect)| {
+            gateway::model((name, Dialect { upstream: echo.models[0].clone(), ..dialect }))
+        };
+        let models = named.into_iter().map(called).collect::<Result<_>>()?;
         let (limits, forever) = (Limits::for_gateway(), std::future::pending());
         tokio::spawn(server::serve_unguarded(limits, listener, echo.router(), forever));
         Ok((url, models))
     }
-}
-
-/// `NAME` or `NAME=UPSTREAM`
-fn named(names: &[String]) -> Vec<Model> {
-    let each = |text: &String| {
-        let (name, upstream) = text.split_once('=').unwrap_or((text, text));
-        Model { name: name.into(), upstream: upstream.into() }
-    };
-    names.iter().map(each).collect()
 }
 
 fn list(names: &[String]) -> String {
@@ -270,11 +266,15 @@ struct Shown<'d> {
     prompt: u64,
     cached: u64,
     completion: u64,
+    /// Requests of which the gateway counted less than was stated, model tokens that it did not count, and why.
+    less_requests: u64,
+    less: u64,
+    reasons: &'d BTreeMap<String, u64>,
 }
 
 impl Earnings {
     fn run(self) -> Result<()> {
-        let days = served::days(&self.folder.log).with_context(|| {
+        let Sums { days, reasons } = served::sums(&self.folder.log).with_context(|| {
             format!(
                 "nothing was served from {}\n  hint: --log names another folder",
                 self.folder.log.display()
@@ -288,28 +288,37 @@ impl Earnings {
             prompt: sum(|day| day.prompt),
             cached: sum(|day| day.cached),
             completion: sum(|day| day.completion),
+            less_requests: sum(|day| day.less_requests),
+            less: sum(|day| day.less),
+            reasons: &reasons,
         };
         if self.json {
             println!("{}", serde_json::to_string_pretty(&shown)?);
             return Ok(());
         }
         let width = days.iter().map(|day| day.model.len()).max().unwrap_or(0).max(5);
-        let line = |day: &str, model: &str, numbers: [String; 5]| {
-            let [requests, answered, prompt, cached, completion] = numbers;
+        let line = |day: &str, model: &str, numbers: [String; 6]| {
+            let [requests, answered, prompt, cached, completion, less] = numbers;
             println!(
-                "{day:<10}  {model:<width$}  {requests:>10}  {answered:>10}  {prompt:>15}  {cached:>15}  {completion:>15}"
+                "{day:<10}  {model:<width$}  {requests:>10}  {answered:>10}  {prompt:>15}  {cached:>15}  {completion:>15}  {less:>15}"
             );
         };
-        line("day", "model", ["requests", "answered", "read", "of it cached", "written"].map(String::from));
+        let heads = ["requests", "answered", "read", "of it cached", "written", "counted less"];
+        line("day", "model", heads.map(String::from));
         let number = |number: u64| grouped(&number.to_string());
-        for Day { day, model, requests, answered, prompt, cached, completion, .. } in &days {
-            line(day, model, [*requests, *answered, *prompt, *cached, *completion].map(number));
+        for Day { day, model, requests, answered, prompt, cached, completion, less, .. } in &days {
+            line(day, model, [*requests, *answered, *prompt, *cached, *completion, *less].map(number));
         }
-        let Shown { requests, answered, prompt, cached, completion, .. } = shown;
-        line("", "all", [requests, answered, prompt, cached, completion].map(number));
+        let Shown { requests, answered, prompt, cached, completion, less, less_requests, .. } = shown;
+        line("", "all", [requests, answered, prompt, cached, completion, less].map(number));
         eprintln!(
             "read and written are model tokens as the upstream counted them; pay is in the gateway's statements"
         );
+        if less_requests > 0 {
+            let reasons: Vec<String> =
+                reasons.iter().map(|(why, count)| format!("{why} ({count})")).collect();
+            println!("the gateway counted less for {less_requests} requests: {}", reasons.join(", "));
+        }
         Ok(())
     }
 }

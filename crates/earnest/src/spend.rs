@@ -138,6 +138,7 @@ impl Story {
         let gateway = gateway.await??;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
+        gateway.names.listens_at(listener.local_addr()?);
         let app = gateway::router(gateway.clone());
         let serving =
             tokio::spawn(serve_unguarded(Limits::for_gateway(), listener, app, std::future::pending()));
@@ -196,6 +197,7 @@ impl Story {
             key: self.provider.clone(),
             upstream: upstream.parse()?,
             upstream_key: None,
+            headers: Default::default(),
             models: vec![Model { name: model.into(), upstream: "echo".into() }],
             ask,
             concurrency: 1_024,

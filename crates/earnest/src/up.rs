@@ -22,6 +22,7 @@ use earnest_serve::chain::ChainThread;
 use earnest_serve::echo::Echo;
 use earnest_serve::guard::Guard;
 use earnest_serve::portal::{self, Faucet, GatewayAt, Portal};
+use earnest_serve::openai::dialect::Dialect;
 use earnest_serve::provider::dial::{Model, News, Provider, upstream_models};
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::server::Limits;
@@ -60,6 +61,9 @@ pub struct Up {
     /// Port of the gateway; without it the next one after --port.
     #[arg(long)]
     gateway_port: Option<u16>,
+    /// What providers dial to reach the gateway, beside where it listens.
+    #[arg(long = "name", value_name = "HOST[:PORT]")]
+    names: Vec<String>,
     #[command(flatten)]
     models: Models,
     #[command(flatten)]
@@ -250,6 +254,8 @@ impl Up {
         let url = format!("http://{}", listener.local_addr()?);
         let mut settings = self.pace.settings(folder, &plan)?;
         settings.providers = Admission::Anyone;
+        settings.names.clone_from(&self.names);
+        settings.dialects = self.models.named()?;
         let (ask, opened) = (settings.share_bps, (plan.clone(), record.clone()));
         let gateway = tokio::task::spawn_blocking(move || {
             let (plan, record) = opened;
@@ -268,6 +274,7 @@ impl Up {
             key: dev_key("provider"),
             upstream: upstream.parse()?,
             upstream_key: self.models.key()?,
+            headers: self.models.headers()?,
             models,
             ask,
             concurrency: 1_024,
@@ -305,7 +312,6 @@ impl Up {
 
     /// Who answers: the server that was named, or the built-in echo.
     async fn upstream(&self, plan: &Plan) -> Result<(String, Vec<Model>)> {
-        let pair = |(name, upstream): (String, String)| Model { name, upstream };
         let Some(url) = &self.models.upstream else {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let url = format!("http://{}/v1", listener.local_addr()?);
@@ -317,21 +323,21 @@ impl Up {
                 std::future::pending(),
             ));
             eprintln!("no --upstream: a built-in echo answers, which is no model");
-            let models = gateway::model_names(&[], plan).into_iter();
-            return Ok((url, models.map(|(name, _)| Model { name, upstream: "echo".into() }).collect()));
+            return Ok((url, called(gateway::plan_models(plan), Some("echo"))));
         };
-        let listed = gateway::model_names(&self.models.models, plan);
-        if !self.models.models.is_empty() {
-            return Ok((url.clone(), listed.into_iter().map(pair).collect()));
+        let named = self.models.named()?;
+        if !named.is_empty() {
+            let models = named.into_iter().map(gateway::model).collect::<Result<_>>()?;
+            return Ok((url.clone(), models));
         }
-        let has = upstream_models(&url.parse()?, self.models.key()?.as_deref()).await?;
-        let mut named: Vec<Model> =
-            listed.iter().filter(|(name, _)| has.contains(name)).cloned().map(pair).collect();
+        let has =
+            upstream_models(&url.parse()?, self.models.key()?.as_deref(), &self.models.headers()?).await?;
+        let mut named = called(gateway::plan_models(plan).filter(|name| has.contains(name)), None);
         if let (true, Some(first)) = (named.is_empty(), has.first()) {
             eprintln!(
                 "the upstream has none of the models on the price list: {first} serves under their names\n  hint: --model NAME=UPSTREAM"
             );
-            named = listed.into_iter().map(|(name, _)| Model { name, upstream: first.clone() }).collect();
+            named = called(gateway::plan_models(plan), Some(first));
         }
         Ok((url.clone(), named))
     }
@@ -477,4 +483,11 @@ pub fn told_to_stop() -> impl Future<Output = ()> {
         }
         let _ = tokio::signal::ctrl_c().await;
     }
+}
+
+/// Models that an upstream takes as most do, under one name or their own.
+fn called(names: impl Iterator<Item = String>, upstream: Option<&str>) -> Vec<Model> {
+    let upstream = upstream.unwrap_or_default().to_owned();
+    let dialect = Dialect { upstream, ..Dialect::default() };
+    names.map(|name| Model { name, dialect: dialect.clone(), elsewhere: None }).collect()
 }

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::pace::Pace;
 
 use crate::openai::count::Text;
 
@@ -50,33 +52,38 @@ impl Connection {
 pub struct Written<S> {
     socket: S,
     connection: Arc<Connection>,
-    /// How long a client may take nothing of what is there for it.
-    patience: Duration,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// Runs from when the client leaves something standing until it has taken all.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Written<S> {
-    /// Watches a socket, and gives up on a client that takes nothing for so long.
-    pub fn new(socket: S, connection: Arc<Connection>, patience: Duration) -> Self {
-        Written { socket, connection, patience, stalled: None }
+    /// Watches a socket, and gives up on a client that in so long takes less than the least of what is there for it.
+    pub fn new(socket: S, connection: Arc<Connection>, span: Duration) -> Self {
+        Written { socket, connection, pace: Pace::new(span), timer: None }
     }
 
-    fn took(&self, went: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = went {
+    /// A client that takes too little has left.
+    fn unless_slow<T>(&mut self, cx: &mut Context<'_>, went: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        while went.is_pending() {
+            let Ok(ends) = self.pace.waits(Instant::now()) else {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(ends)));
+            if timer.deadline() != ends {
+                timer.as_mut().reset(ends);
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
+        went
+    }
+
+    fn wrote(&mut self, cx: &mut Context<'_>, went: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &went {
             self.connection.took(*bytes);
+            self.pace.moved(*bytes);
         }
-    }
-
-    /// A client that takes nothing for too long has left.
-    fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, went: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if went.is_ready() {
-            self.stalled = None;
-            return went;
-        }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.patience)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.unless_slow(cx, went)
     }
 }
 
@@ -99,13 +106,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Written<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let went = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.took(&went);
-        self.unless_stalled(cx, went)
+        self.wrote(cx, went)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let went = Pin::new(&mut self.socket).poll_flush(cx);
-        ready!(self.unless_stalled(cx, went))?;
+        ready!(self.unless_slow(cx, went))?;
+        self.pace.rests();
+        self.timer = None;
         self.connection.written();
         Poll::Ready(Ok(()))
     }
@@ -120,8 +128,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Written<S> {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let went = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
-        self.took(&went);
-        self.unless_stalled(cx, went)
+        self.wrote(cx, went)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -219,7 +226,7 @@ impl Delivery {
 mod tests {
     use std::sync::mpsc;
 
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -244,6 +251,56 @@ mod tests {
         assert_eq!(hear.try_recv(), Ok(Ended::Whole));
         drop(socket);
         assert!(hear.try_recv().is_err(), "once");
+    }
+
+    /// Writes this much to a client that takes so many bytes every 10 ms, where the span is 100 ms.
+    async fn written_to(bytes: usize, takes: usize) -> io::Result<()> {
+        let (socket, mut client) = tokio::io::duplex(1 << 10);
+        let span = Duration::from_millis(100);
+        let mut socket = Written::new(socket, Arc::default(), span);
+        let client = tokio::spawn(async move {
+            let mut some = vec![0; takes];
+            while let Ok(1..) = client.read(&mut some).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let sent = async {
+            socket.write_all(&vec![b'x'; bytes]).await?;
+            socket.flush().await
+        };
+        let sent = tokio::time::timeout(Duration::from_secs(20), sent).await.expect("it ends");
+        client.abort();
+        sent
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_byte_now_and_then_is_let_go_of() {
+        let began = Instant::now();
+        let slow = written_to(1 << 20, 1).await.expect_err("a byte every 10 ms");
+        assert_eq!(slow.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_takes_all_there_is_is_waited_for() {
+        // More than once each span, and again and again; that it is never the least does not count.
+        let (socket, mut client) = tokio::io::duplex(1 << 10);
+        let mut socket = Written::new(socket, Arc::default(), Duration::from_millis(50));
+        let reading = tokio::spawn(async move {
+            let (mut some, mut all) = ([0; 1 << 10], 0);
+            while let Ok(read @ 1..) = client.read(&mut some).await {
+                all += read;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            all
+        });
+        for _ in 0..10 {
+            socket.write_all(&[b'x'; 2 << 10]).await.unwrap();
+            socket.flush().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        drop(socket);
+        assert_eq!(reading.await.unwrap(), 20 << 10);
     }
 
     #[test]

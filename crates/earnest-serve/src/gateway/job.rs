@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use alloy_primitives::B256;
 use earnest_chain::voucher::SignedReceipt;
-use earnest_core::charge::{Rates, pay};
+use earnest_core::charge::{Rates, Usage, pay};
 
 use super::books::ApiKey;
 use super::crash;
@@ -22,6 +22,7 @@ use crate::openai::Endpoint;
 use crate::openai::answer::Counted;
 use crate::openai::request::Most;
 use crate::openai::usage::Resolved;
+use crate::provider;
 
 /// What a request reserves, until it is charged. Dropped before, it reserves nothing any more and costs nothing.
 pub struct Job {
@@ -188,8 +189,24 @@ impl Job {
         }
     }
 
-    /// What was learnt of who served it: the operator is told of what went beyond, the provider of what was not counted.
-    pub fn learn(&self, served: &Served, counted: &Counted, _stated: Resolved) {
+    /// What was learnt of who served it: the operator is told of what went beyond, the provider of what was counted
+    /// otherwise than it stated, and why.
+    pub fn learn(&self, served: &Served, counted: &Counted, stated: Resolved) {
+        if let (Some(link), Some(why)) = (&served.link, counted.why) {
+            let told = |usage: Usage| provider::usage::Usage {
+                prompt: usage.input,
+                cached: usage.cached,
+                completion: usage.output,
+            };
+            let states = stated.input.is_some() || stated.output.is_some();
+            link.tell(provider::counted::Counted {
+                request: self.id.clone(),
+                model: self.model.clone(),
+                stated: states.then(|| told(stated.usage())),
+                counted: told(counted.usage),
+                why: why.into(),
+            });
+        }
         if counted.beyond {
             served.strike();
             served.warn(|| format!("its answer to {} goes beyond what was asked for: does its server know the bound?", self.id));

@@ -485,6 +485,7 @@ mod tests {
             pay: 0,
             time: 0,
             complete: true,
+            estimated: false,
             receipt: sign("{}".into()),
         };
 

@@ -10,6 +10,7 @@ pub mod journal;
 mod left;
 mod metrics;
 pub mod order;
+pub mod pace;
 pub mod pages;
 pub mod prices;
 pub mod receipt;
@@ -52,6 +53,7 @@ use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
 use crate::provider::doors::{Admission, Doors, accept};
 use crate::provider::hello::Realm;
+use crate::provider::name::Names;
 use crate::provider::roster::Roster;
 
 /// How the gateway is run.
@@ -65,13 +67,15 @@ pub struct Settings {
     pub dialects: BTreeMap<String, Dialect>,
     /// Who may dial in.
     pub providers: Admission,
+    /// What the gateway is called, HOST or HOST:PORT, beside where it listens: providers sign the name that they dial.
+    pub names: Vec<String>,
     /// The most of a charge that a provider may ask, in basis points: what Revenue pays out.
     pub share_bps: u16,
     /// How long providers may take.
     pub patience: Patience,
     /// How long a request's body may take to come.
     pub body_time: Duration,
-    /// Bytes of long requests that are held at once, and as many of long answers.
+    /// Bytes of long requests that are held at once, and as many of long answers; of each a channel has a quarter at most.
     pub bodies: usize,
     /// Requests of one key at once.
     pub concurrency_per_key: u32,
@@ -97,6 +101,7 @@ impl Settings {
             upstreams: Vec::new(),
             dialects: BTreeMap::new(),
             providers: Admission::Only(Default::default()),
+            names: Vec::new(),
             share_bps: 0,
             patience: Patience { head: Duration::from_secs(300), piece: Duration::from_secs(120) },
             body_time: Duration::from_secs(60),
@@ -154,6 +159,8 @@ pub struct Gateway {
     pub routes: Routes,
     /// Who dialled in.
     pub roster: Arc<Roster>,
+    /// What it is called. Whoever binds its socket says here where.
+    pub names: Arc<Names>,
     /// What an operator watches.
     pub metrics: Metrics,
     trace: Trace,
@@ -236,6 +243,7 @@ impl Gateway {
             books: Books::of(kept),
             routes,
             roster,
+            names: Arc::new(Names::of(&settings.names)?),
             metrics: Metrics::default(),
             trace: Trace::from_environment()?,
             prices: RwLock::new(Arc::new(prices)),
@@ -314,7 +322,8 @@ impl Gateway {
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
     let Settings { providers, share_bps, .. } = &gateway.settings;
-    let doors = Doors::new(realm, providers.clone(), *share_bps, gateway.roster.clone());
+    let doors =
+        Doors::new(realm, gateway.names.clone(), providers.clone(), *share_bps, gateway.roster.clone());
     let mut router = Router::new()
         .route("/v1/models", get(pages::models))
         .route("/v1/models/{*id}", get(pages::model))

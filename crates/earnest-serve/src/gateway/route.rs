@@ -20,11 +20,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thread_local::ThreadLocal;
 
 use super::refusal::Refusal;
-use crate::coding::Decoded;
+use crate::packing::Unpacked;
 use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
 use crate::openai::fault::{self, Fault, Whose};
-use crate::openai::request::{Added, Asked};
+use crate::openai::request::{Added, Asked, Most};
 use crate::provider::roster::{Link, LinkError, Roster};
 use crate::request_id::uuid_of;
 use crate::upstream_url::{upstream_base, upstream_url};
@@ -176,6 +176,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// Whether reasoning that it states and does not show is charged.
+    pub fn hidden(&self, most: &Most) -> bool {
+        most.hidden.unwrap_or(!self.signs())
+    }
+
     /// It signs what it served.
     pub fn signs(&self) -> bool {
         self.link.is_some()
@@ -278,6 +283,25 @@ pub enum Trouble {
     Full(u64),
 }
 
+impl Trouble {
+    /// Of what a server says in place of an answer, under a 200.
+    pub fn said(fault: Fault, served: &Served, otherwise: &str) -> Self {
+        let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
+        let whose = status.map(|status| (status, fault.whose(status)));
+        match whose {
+            Some((status, Whose::Request)) => Trouble::Asked(Refusal::Told(status, Box::new(fault))),
+            Some((StatusCode::TOO_MANY_REQUESTS, Whose::Busy)) => {
+                Trouble::Full(fault::wait(&HeaderMap::new(), Some(&fault), SystemTime::now()).unwrap_or(1))
+            }
+            _ => {
+                let why = fault.message.unwrap_or_else(|| "it said nothing that can be read".into());
+                served.warn(|| format!("{otherwise}: {why}"));
+                Trouble::Next(Refusal::Upstream(otherwise.into()))
+            }
+        }
+    }
+}
+
 impl Routes {
     /// Over those who dial in, and upstreams of one's own.
     pub fn new(roster: Arc<Roster>, own: Vec<Upstream>, patience: Patience) -> Result<Self> {
@@ -347,7 +371,7 @@ impl Routes {
             let served = Served {
                 provider: link.provider,
                 ask: link.offer.ask,
-                names: vec![link.offer.called.get(model).map_or(model, String::as_str).to_owned()],
+                names: link.offer.names_of(model).map(str::to_owned).collect(),
                 link: Some(link.clone()),
                 asked: None,
                 health: self.health(name),
@@ -368,6 +392,12 @@ impl Routes {
         // Where there is but one, it may have failed for a moment only.
         let left = if candidates.len() == 1 { 2 } else { candidates.len() };
         Tries { routes: self, asked, id, trace, candidates, turn: 0, left, last: None, wait: None }
+    }
+
+    /// Forgets what was learnt of everyone: all are well, and nothing was refused.
+    pub fn forget(&self) {
+        self.health.write().expect("no panic holds it").clear();
+        self.refused.write().expect("no panic holds it").clear();
     }
 
     fn refused(&self, name: Name, model: &str) -> Added {
@@ -447,14 +477,15 @@ impl Tries<'_> {
         loop {
             let (answered, body) = self.send(candidate, added).await?;
             let (parts, answer) = answered.into_parts();
-            if parts.status.is_success() {
+            // What is accepted only, or has no content, is no answer.
+            if matches!(parts.status, StatusCode::OK | StatusCode::CREATED) {
                 let asked = candidate.served.link.as_ref().map(|_| {
                     alloy_primitives::B256::from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&body))
                 });
                 let served = Served { asked, ..candidate.served.clone() };
-                let answer = Decoded::of(&parts.headers, answer).map_err(|coding| {
+                let answer = Unpacked::of(&parts.headers, answer).ok_or_else(|| {
                     candidate.served.strike();
-                    Trouble::Next(Refusal::Upstream(format!("the provider's answer is coded as {coding}")))
+                    Trouble::Next(Refusal::Upstream("the provider's answer is packed, and nobody asked for it".into()))
                 })?;
                 return Ok(Begun { served, body: answer.map_err(broke_off).boxed_unsync() });
             }
@@ -471,10 +502,12 @@ impl Tries<'_> {
                 Whose::Busy => {
                     let wait = fault::wait(&parts.headers, Some(&fault), SystemTime::now());
                     candidate.served.health.busy(wait.unwrap_or(0));
-                    if parts.status != StatusCode::TOO_MANY_REQUESTS && wait.is_none() {
-                        return Err(self.next_one(candidate, format!("the provider answered {}", parts.status)));
+                    if parts.status == StatusCode::TOO_MANY_REQUESTS {
+                        return Err(Trouble::Full(wait.unwrap_or(1)));
                     }
-                    return Err(Trouble::Full(wait.unwrap_or(1)));
+                    candidate.served.health.failed();
+                    let why = format!("the provider answered {}", parts.status);
+                    return Err(Trouble::Next(Refusal::NoProvider(why, wait.unwrap_or(2))));
                 }
                 Whose::Server => {
                     let why = match parts.status {
@@ -531,10 +564,9 @@ impl Tries<'_> {
                     if let Some(authorization) = &own.authorization {
                         request = request.header(header::AUTHORIZATION, authorization);
                     }
-                    for (name, value) in &own.upstream.headers {
-                        request = request.header(name, value);
-                    }
-                    let request = request.body(Full::from(body.clone())).map_err(|error| next(error.to_string()))?;
+                    let request = request.body(Full::from(body.clone()));
+                    let mut request = request.map_err(|error| next(error.to_string()))?;
+                    request.headers_mut().extend(own.upstream.headers.clone());
                     let client = self.routes.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
                     let sent = client.request(request).await;
                     let response = sent
@@ -574,7 +606,7 @@ impl Tries<'_> {
 
 /// What a refusal says, as far as it can be read.
 async fn said(headers: &HeaderMap, body: UnsyncBoxBody<Bytes, BrokeOff>) -> Fault {
-    let Ok(mut body) = Decoded::of(headers, body) else { return Fault::default() };
+    let Some(mut body) = Unpacked::of(headers, body) else { return Fault::default() };
     let mut bytes = BytesMut::new();
     let reading = async {
         while let Some(Ok(frame)) = body.frame().await {

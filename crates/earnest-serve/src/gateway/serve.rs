@@ -8,7 +8,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use axum::body::Body as AxumBody;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use base64::Engine;
 use bytes::Bytes;
@@ -21,17 +21,18 @@ use super::delivery::{Connection, Delivery, Ended};
 use super::job::{Admitted, Job};
 use super::journal::{Answer, Coin, Entry, day_of};
 use super::left::{Left, Place};
+use super::pace::Pace;
 use super::refusal::Refusal;
 use super::room::{BLOCK, Room};
 use super::route::{Begun, Trouble};
 use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, renamed, signed_usage, told};
 use super::{Gateway, amount, crash, decimal, now_ms};
-use crate::coding::{Undecoded, decoded};
+use crate::packing::{Unread, unpacked};
 use crate::openai::Endpoint;
 use crate::openai::answer::{Counted, Seen, is_the_model};
 use crate::openai::dialect::Dialect;
 use crate::openai::events::begins_as_events;
-use crate::openai::fault::{Fault, Whose};
+use crate::openai::fault::Fault;
 use crate::openai::request::Asked;
 use crate::provider::hello::Realm;
 
@@ -184,10 +185,10 @@ async fn answered(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request) 
     let (body, _room) = gateway.read_body(&key, length, body).await?;
     let sha = B256::from_slice(&Sha256::digest(&body));
     let plain = match header_text(&headers, "content-encoding") {
-        Some(coding) => decoded(coding, body, BODY).map_err(|why| match why {
-            Undecoded::TooLong(most) => Refusal::TooLarge(most),
-            Undecoded::Broken => Refusal::Bad(why.to_string(), None),
-            Undecoded::Unknown(_) => Refusal::Coding(why.to_string()),
+        Some(coding) => unpacked(coding, body, BODY).map_err(|why| match why {
+            Unread::TooLong(most) => Refusal::TooLarge(most),
+            Unread::Broken => Refusal::Bad(why.to_string(), None),
+            Unread::Unknown(_) => Refusal::Coding(why.to_string()),
         })?,
         None => body,
     };
@@ -275,9 +276,11 @@ impl Gateway {
         let reading = async {
             let mut bytes = bytes::BytesMut::with_capacity(length.unwrap_or(0).min(BLOCK));
             let (mut room, mut length, mut refusal) = (self.bodies.room(owner), 0, None);
-            while let Some(frame) = body.frame().await {
+            let mut pace = Pace::new(self.settings.body_time);
+            while let Some(frame) = pace.wait(body.frame()).await.map_err(|_| Refusal::TooSlow)? {
                 let Ok(frame) = frame else { return Err(Refusal::Bad("the body broke off".into(), None)) };
                 let Ok(data) = frame.into_data() else { continue };
+                pace.moved(data.len());
                 length += data.len();
                 if length > OVERLONG {
                     return Err(Refusal::TooLarge(BODY));
@@ -441,7 +444,7 @@ async fn whole(job: Job, asked: &Asked, begun: Begun, connection: &Arc<Connectio
         let sha = B256::from_slice(&Sha256::digest(&came));
         signed_usage(trailers.as_ref(), &served, &realm, &job.id, sha, seen.stated(&job.most))
     });
-    let counted = seen.count(&job.most, signed.flatten());
+    let counted = seen.count(&job.most, signed.flatten(), served.hidden(&job.most));
     job.learn(&served, &counted, seen.stated(&job.most));
     if !seen.failed {
         served.praise();
@@ -539,21 +542,11 @@ fn readable(
     let event = seen
         .read(bytes)
         .map_err(|error| next(format!("the provider's answer is not JSON: {error}")))?;
-    if event.error || !seen.is_answer {
-        let fault = Fault::read(bytes);
-        let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
-        return Err(match status {
-            Some(status) if fault.whose(status) == Whose::Request => {
-                Trouble::Asked(Refusal::Told(status, Box::new(fault)))
-            }
-            _ => {
-                served.warn(|| {
-                    let why = fault.message.as_deref().unwrap_or("it is no answer");
-                    format!("it answered with something else: {why}")
-                });
-                next("the provider answered with something else than an answer".into())
-            }
-        });
+    // What a choice came to before it failed was made, and is given as it is.
+    seen.failed |= event.choice_error && seen.wrote();
+    if event.error || event.choice_error && !seen.failed || !seen.is_answer {
+        let otherwise = "the provider answered with something else than an answer";
+        return Err(Trouble::said(Fault::read(bytes), served, otherwise));
     }
     if let Some(said) = &event.model
         && !is_the_model(said, served.names.iter().map(String::as_str).chain([asked.model.as_str()]))

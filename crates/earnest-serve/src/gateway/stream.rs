@@ -26,7 +26,7 @@ use super::route::{Begun, Body, Served, Trouble};
 use crate::openai::Endpoint;
 use crate::openai::answer::{Seen, is_the_model};
 use crate::openai::events::{Events, TooLong, data_of, lines};
-use crate::openai::fault::{Fault, Whose};
+use crate::openai::fault::Fault;
 use crate::openai::usage::Resolved;
 use crate::provider::hello::Realm;
 use crate::provider::usage::{self, UsageClaim};
@@ -106,7 +106,7 @@ impl Meter {
                 return;
             }
             _ => {
-                let counted = state.seen.count_part(&job.most, written.text);
+                let counted = state.seen.count_part(&job.most, written.text, self.served.hidden(&job.most));
                 drop(state);
                 (job.charge(&self.served, counted, false, None, true), Bytes::new())
             }
@@ -140,7 +140,7 @@ impl Meter {
         }
         state.marked = written;
         let job = state.job.as_ref()?;
-        let counted = state.seen.count_part(&job.most, written.text);
+        let counted = state.seen.count_part(&job.most, written.text, self.served.hidden(&job.most));
         Some(job.charge(&self.served, counted, false, None, false))
     }
 }
@@ -335,17 +335,8 @@ impl Stream {
 
     /// It is no stream: perhaps it says why.
     fn none(&mut self, bytes: &[u8]) {
-        let fault = Fault::read(bytes);
-        let status = fault.status.and_then(|status| axum::http::StatusCode::from_u16(status).ok());
-        self.trouble = Some(match status {
-            Some(status) if fault.whose(status) == Whose::Request => {
-                Trouble::Asked(Refusal::Told(status, Box::new(fault)))
-            }
-            _ => {
-                let why = fault.message.unwrap_or_else(|| "it said nothing that can be read".into());
-                Trouble::Next(Refusal::Upstream(format!("the provider's stream cannot be used: {why}")))
-            }
-        });
+        let otherwise = "the provider's stream cannot be used";
+        self.trouble = Some(Trouble::said(Fault::read(bytes), &self.meter.served, otherwise));
     }
 
     fn take(&mut self, data: &[u8]) {
@@ -396,7 +387,9 @@ impl Stream {
         let Some(data) = data_of(event) else {
             // A comment keeps the connection alive. It goes out without its empty line: some readers take that for an event
             // without data.
-            for comment in lines(event).filter(|line| line.starts_with(b":")) {
+            // Before the first event nothing goes out: another provider may be asked still.
+            let begun = self.so_far.bytes > 0 || !out.is_empty();
+            for comment in lines(event).filter(|line| begun && line.starts_with(b":")) {
                 out.extend_from_slice(comment);
                 out.extend_from_slice(b"\n");
             }
@@ -404,6 +397,9 @@ impl Stream {
         };
         if data.as_ref() == b"[DONE]" {
             self.last_event = true; // it goes out with the receipt
+            if self.so_far.bytes == 0 && out.is_empty() {
+                self.none(b"it ended before it began");
+            }
             return;
         }
         if data.as_ref() == b"null" {
@@ -427,7 +423,7 @@ impl Stream {
         self.so_far.text = state.seen.written();
         let over = state.seen.over;
         drop(state);
-        if read.error {
+        if read.error || read.choice_error || lines(event).any(|line| line == b"event: error") {
             if self.so_far.bytes == 0 && out.is_empty() && !read.wrote {
                 return self.none(&data);
             }
@@ -525,8 +521,8 @@ impl Stream {
         let whole = !self.broken;
         let failed = seen.failed;
         let counted = match whole {
-            true => seen.count(&job.most, self.signed(job, seen)),
-            false => seen.count_part(&job.most, self.so_far.text),
+            true => seen.count(&job.most, self.signed(job, seen), self.meter.served.hidden(&job.most)),
+            false => seen.count_part(&job.most, self.so_far.text, self.meter.served.hidden(&job.most)),
         };
         // The usage that is charged is told to who asked for it, where nobody else told it.
         let mut usage = BytesMut::new();
@@ -540,7 +536,7 @@ impl Stream {
         let held = self.held.take().unwrap_or_default();
         self.sent.update(&usage);
         self.sent.update(&held);
-        let charged = self.so_far.text.is_some() || whole;
+        let charged = self.so_far.text.is_some() || (whole && !failed);
         let mut out = usage;
         if charged {
             job.learn(&self.meter.served, &counted, seen.stated(&job.most));

@@ -63,6 +63,8 @@ pub struct Event {
     pub only_usage: bool,
     /// It says that it is an error.
     pub error: bool,
+    /// A choice of it says so.
+    pub choice_error: bool,
     usage: Option<Stated>,
     choices: usize,
     index: usize,
@@ -144,8 +146,12 @@ impl Seen {
     /// All text, as far as it was told at least once.
     pub fn written(&self) -> Text {
         let told = [self.text, self.plain, self.items, self.again];
-        let longest = told.into_iter().max_by_key(|text| text.bytes).unwrap_or_default();
-        Text { calls: self.text.calls, ..longest }
+        let words = |text: &Text| text.bytes - text.data;
+        let mut longest = told.into_iter().max_by_key(words).unwrap_or_default();
+        let data = told.iter().map(|text| text.data).max().unwrap_or(0);
+        (longest.bytes, longest.data) = (words(&longest) + data, data);
+        longest.calls = self.text.calls;
+        longest
     }
 
     /// Every choice that has begun has ended, as it says itself.
@@ -184,13 +190,14 @@ impl Seen {
     }
 
     /// What of the answer is charged where all of it was written out.
-    pub fn count(&self, most: &Most, signed: Option<Resolved>) -> Counted {
+    /// `hidden`: reasoning that is stated and not shown counts.
+    pub fn count(&self, most: &Most, signed: Option<Resolved>, hidden: bool) -> Counted {
         let stated = self.stated(most);
-        self.counted(most, stated, signed, self.written())
+        self.counted(most, stated, signed, self.written(), hidden)
     }
 
     /// What is charged where `written` of it was: of what is stated, in proportion and rounded up.
-    pub fn count_part(&self, most: &Most, written: Text) -> Counted {
+    pub fn count_part(&self, most: &Most, written: Text, hidden: bool) -> Counted {
         let (mut stated, all) = (self.stated(most), self.written());
         if written.bytes < all.bytes {
             let part = |output: u64| {
@@ -199,10 +206,10 @@ impl Seen {
             };
             stated.output = stated.output.map(part);
         }
-        self.counted(most, stated, None, written)
+        self.counted(most, stated, None, written, hidden)
     }
 
-    fn counted(&self, most: &Most, stated: Resolved, signed: Option<Resolved>, text: Text) -> Counted {
+    fn counted(&self, most: &Most, stated: Resolved, signed: Option<Resolved>, text: Text, hidden: bool) -> Counted {
         let mut counted = Counted::default();
         let mut input = stated.input;
         let mut output = stated.output;
@@ -225,7 +232,7 @@ impl Seen {
             input = Some(most.read.estimate().max(1));
             counted.estimated = true;
         }
-        let estimate = text.estimate();
+        let estimate = text.words();
         if most.service == Service::Text {
             let wrote = self.choices.iter().filter(|choice| choice.wrote).count() as u64;
             let floor = if wrote > 1 { (estimate * 2 / 3).max(wrote) } else { estimate / 4 };
@@ -240,7 +247,7 @@ impl Seen {
         let said = Usage { input: input.unwrap_or(0), cached, output: output.unwrap_or(0) };
         counted.beyond = said.output > most.usage.output || estimate / 4 > most.usage.output;
         let shown = text.most().saturating_add(ENDS * (self.choices.len() as u64).max(1));
-        let hidden = if most.hidden { stated.reasoning } else { 0 };
+        let hidden = if hidden { stated.reasoning } else { 0 };
         let bound = most.usage.output.min(shown.saturating_add(hidden));
         counted.usage = said.at_most(Usage { output: bound, ..most.usage });
         if counted.usage.output < said.output || counted.usage.input < said.input {
@@ -260,7 +267,7 @@ impl Seen {
         }
         let all = most.each.checked_mul(writers().count() as u64)?;
         // A context that was full ends a choice in the same words, with less.
-        (all <= text.bytes && all <= text.estimate().saturating_mul(2)).then_some(all)
+        (all <= text.bytes && all <= text.words().saturating_mul(2)).then_some(all)
     }
 }
 
@@ -289,6 +296,7 @@ enum Place {
     Status,
     Finish,
     Error,
+    ChoiceError,
     /// MiniMax's way to say that a 200 is none.
     BaseStatus,
     StatusCode,
@@ -314,6 +322,7 @@ impl Place {
                 "type" => Place::Kind,
                 "status" => Place::Status,
                 "error" => Place::Error,
+                "object" => Place::Kind,
                 "base_resp" => Place::BaseStatus,
                 _ => Place::Skip,
             },
@@ -331,14 +340,14 @@ impl Place {
                 "finish_reason" => Place::Finish,
                 "usage" => Place::Usage,
                 "index" => Place::Index,
-                "error" => Place::Error,
+                "error" => Place::ChoiceError,
                 _ => Place::Skip,
             },
-            Place::Text if key == "reasoning_content" => Place::Twin(0),
-            Place::Text if key == "reasoning" => Place::Twin(1),
-            Place::Text if key == "reasoning_details" => Place::Twin(2),
-            Place::Text if key == "tool_calls" => Place::Twin(3),
-            Place::Text if key == "function_call" => Place::Twin(4),
+            Place::Text | Place::Again if key == "reasoning_content" => Place::Twin(0),
+            Place::Text | Place::Again if key == "reasoning" => Place::Twin(1),
+            Place::Text | Place::Again if key == "reasoning_details" => Place::Twin(2),
+            Place::Text | Place::Again if key == "tool_calls" => Place::Twin(3),
+            Place::Text | Place::Again if key == "function_call" => Place::Twin(4),
             Place::Text | Place::Plain | Place::Item | Place::Again | Place::Twin(_) => match key {
                 "role" => Place::Role,
                 "id" | "type" | "object" | "index" | "call_id" | "tool_call_id" | "item_id" | "status"
@@ -356,7 +365,6 @@ impl Place {
                 None => self,
             },
             Place::BaseStatus if key == "status_code" => Place::StatusCode,
-            Place::Error => Place::Skip,
             _ => Place::Skip,
         }
     }
@@ -449,7 +457,7 @@ impl<'s> Node<'s> {
 
     fn choice<'de, A: MapAccess<'de>>(mut self, mut map: A, position: usize) -> Result<(), A::Error> {
         let wrote = std::mem::take(&mut self.event.wrote);
-        let (mut index, mut choice) = (None, Choice::default());
+        let (mut index, mut choice, mut message) = (None, Choice::default(), false);
         while let Some(place) = map.next_key_seed(Key(Place::Choice))? {
             match place {
                 Place::Index => index = map.next_value::<Lenient>()?.0,
@@ -457,16 +465,20 @@ impl<'s> Node<'s> {
                     if let Some(reason) = map.next_value::<Reason>()?.0 {
                         choice.finished = true;
                         choice.bounded = reason == "length" || reason == "max_tokens";
-                        self.event.error |= reason == "error";
+                        self.event.choice_error |= reason == "error";
                         self.event.ended = true;
                     }
                 }
-                place => map.next_value_seed(self.at(place))?,
+                place => {
+                    message |= place == Place::Again;
+                    map.next_value_seed(self.at(place))?;
+                }
             }
         }
         for group in [&[0, 1, 2][..], &[3, 4]] {
             let longest = group.iter().map(|&twin| self.event.twins[twin]).max_by_key(|text| text.bytes);
-            self.seen.text = self.seen.text.plus(longest.unwrap_or_default());
+            let to = if message { &mut self.event.again } else { &mut self.seen.text };
+            *to = to.plus(longest.unwrap_or_default());
         }
         self.event.twins = Default::default();
         choice.wrote = self.event.wrote;
@@ -518,6 +530,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             map.next_value_seed(self.at(under))?;
         }
         self.event.error |= place == Place::Error && filled;
+        self.event.choice_error |= place == Place::ChoiceError && filled;
         Ok(())
     }
 

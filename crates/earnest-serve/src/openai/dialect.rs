@@ -27,8 +27,9 @@ pub struct Dialect {
     /// Model tokens that a conversation kept on the server may have; none: requests that go on with one are refused.
     #[serde(deserialize_with = "some")]
     pub state: Option<u64>,
-    /// Model tokens of reasoning that are stated and not shown are charged.
-    pub hidden: bool,
+    /// Model tokens of reasoning that are stated and not shown are charged; not said: those of the gateway's own upstreams
+    /// are, and those of providers who dialled in are not, for nobody can see whether it is true.
+    pub hidden: Option<bool>,
     /// Another server than the rest have: base URL, perhaps with a query.
     pub url: Option<String>,
     /// Variable of the environment with its API key.
@@ -68,7 +69,7 @@ impl Default for Dialect {
             allow: Vec::new(),
             drop: Vec::new(),
             state: None,
-            hidden: false,
+            hidden: None,
             url: None,
             key_env: None,
             headers: BTreeMap::new(),

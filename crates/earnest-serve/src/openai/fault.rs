@@ -62,10 +62,12 @@ const OWN: [&str; 18] = [
 impl Fault {
     /// Reads a body, or the data of an event that says it is an error.
     pub fn read(body: &[u8]) -> Fault {
-        match serde_json::from_slice::<Value>(body) {
+        let mut fault = match serde_json::from_slice::<Value>(body) {
             Ok(value) => Fault::of(&value),
             Err(_) => Fault { message: one_line(&String::from_utf8_lossy(body)), ..Fault::default() },
-        }
+        };
+        fault.wait = fault.wait.or_else(|| wait_in_words(fault.message.as_deref()?));
+        fault
     }
 
     fn of(value: &Value) -> Fault {
@@ -75,7 +77,7 @@ impl Fault {
     }
 
     fn take(&mut self, value: &Value, depth: u32) {
-        if depth > 4 {
+        if depth > 8 {
             return;
         }
         match value {
@@ -139,8 +141,20 @@ impl Fault {
                 if let Some(Value::Array(all)) = fields.get("details") {
                     self.wait = self.wait.or_else(|| all.iter().find_map(|one| span(one["retryDelay"].as_str()?)));
                 }
-                if let Some(wait) = fields.get("retry_after").and_then(Value::as_f64) {
-                    self.wait = self.wait.or_else(|| Duration::try_from_secs_f64(wait).ok());
+                for name in ["retry_after", "estimated_time"] {
+                    if let Some(wait) = fields.get(name).and_then(Value::as_f64) {
+                        self.wait = self.wait.or_else(|| Duration::try_from_secs_f64(wait).ok());
+                    }
+                }
+                // MiniMax counts its own way, in a 200.
+                self.status = self.status.or(match fields.get("status_code").and_then(Value::as_u64) {
+                    Some(1002 | 1039 | 1041) => Some(429),
+                    Some(1026 | 2013) => Some(400),
+                    _ => None,
+                });
+                let kind = self.kind.as_deref();
+                if self.status.is_none() && matches!(kind, Some("BadRequestError" | "invalid_request_error")) {
+                    self.status = Some(400);
                 }
             }
             _ => {}
@@ -167,7 +181,12 @@ impl Fault {
     pub fn whose(&self, status: StatusCode) -> Whose {
         let said = [&self.code, &self.kind].into_iter().flatten();
         let own = said.map(|word| word.to_ascii_lowercase()).any(|word| OWN.contains(&word.as_str()));
+        let words = self.message.as_deref().unwrap_or_default();
         match status.as_u16() {
+            // Nothing says that the request is at fault.
+            400 | 422 if *self == Fault::default() => Whose::Server,
+            // Another server's moderation may be milder, and is not the client's to find out.
+            403 if words.contains("moderation") || words.contains("flagged") => Whose::Request,
             400 | 413 | 414 | 415 | 416 | 422 | 431 if !own => Whose::Request,
             429 | 503 | 529 if !own => Whose::Busy,
             _ => Whose::Server,
@@ -260,6 +279,26 @@ fn span(text: &str) -> Option<Duration> {
     Some(all)
 }
 
+/// "Try again in 27 seconds", "after 20s".
+fn wait_in_words(message: &str) -> Option<Duration> {
+    let lower = message.to_ascii_lowercase();
+    let at = [" again in ", " retry after ", " try again after ", " after ", " retry in "]
+        .iter()
+        .find_map(|words| Some(lower.find(words)? + words.len()))?;
+    let mut words = lower[at..].split_whitespace();
+    let number = words.next()?.trim_end_matches(['.', ',', ';', '!']);
+    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let unit = words.next().unwrap_or_default().trim_end_matches(['.', ',', ';', '!']);
+    let unit = match unit {
+        "ms" | "milliseconds" => "ms",
+        "minute" | "minutes" => "m",
+        _ => "",
+    };
+    span(number).filter(|_| number.ends_with(|c: char| !c.is_ascii_digit())).or_else(|| span(&format!("{number}{unit}")))
+}
+
 /// How long a server asks to wait, in any form it may say so; whole seconds, rounded up.
 pub fn wait(headers: &HeaderMap, fault: Option<&Fault>, now: SystemTime) -> Option<u64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
@@ -276,8 +315,13 @@ pub fn wait(headers: &HeaderMap, fault: Option<&Fault>, now: SystemTime) -> Opti
     });
     let said = said.or_else(|| fault.and_then(|fault| fault.wait));
     let said = said.or_else(|| {
-        let reset = |name| text(name).and_then(span);
-        reset("x-ratelimit-reset-requests").max(reset("x-ratelimit-reset-tokens"))
+        // Of several limits, the longest; what is no span of a day or less is a time of the clock.
+        let resets = headers.iter().filter(|(name, _)| {
+            let name = name.as_str();
+            name.contains("ratelimit") && name.contains("reset")
+        });
+        let spans = resets.filter_map(|(_, value)| span(value.to_str().ok()?.trim()));
+        spans.filter(|span| *span <= Duration::from_secs(86_400)).max()
     });
     said.map(|said| said.as_secs() + u64::from(said.subsec_nanos() > 0))
 }
@@ -348,7 +392,7 @@ mod tests {
         assert_eq!(header("retry-after", "44.2"), Some(45));
         assert_eq!(header("retry-after-ms", "1200"), Some(2));
         assert_eq!(header("retry-after", "Sun, 09 Sep 2001 01:47:40 GMT"), Some(60));
-        assert_eq!(header("retry-after", "Sun, 09 Sep 2000 01:47:40 GMT"), Some(0));
+        assert_eq!(header("retry-after", "Sat, 09 Sep 2000 01:47:40 GMT"), Some(0));
         assert_eq!(header("x-ratelimit-reset-tokens", "2m59.5s"), Some(180));
         assert_eq!(header("x-ratelimit-reset-requests", "6ms"), Some(1));
         assert_eq!(header("retry-after", "soon"), None);

@@ -59,8 +59,8 @@ pub struct Most {
     pub prompts: u64,
     /// The text that is read.
     pub read: Text,
-    /// Reasoning that is stated and not shown is charged.
-    pub hidden: bool,
+    /// Whether reasoning that is stated and not shown is charged, where the model's settings say.
+    pub hidden: Option<bool>,
 }
 
 /// A request as it was read.

@@ -80,22 +80,30 @@ impl Stated {
     /// where they are not stated, or zero.
     pub fn resolved(&self) -> Resolved {
         let some = |count: Option<u64>| count.filter(|count| *count > 0);
-        let (cached, reasoning) = (self.cached.unwrap_or(0), self.reasoning.unwrap_or(0));
+        let (cached, mut reasoning) = (self.cached.unwrap_or(0), self.reasoning.unwrap_or(0));
         let mut input = some(self.input).or(some(self.missed).map(|missed| missed.saturating_add(cached)));
         let mut output = some(self.output);
         // More was cached than read: it was counted beside. So it was where the total says so.
         let mut beside = cached > input.unwrap_or(0) && input.is_some();
-        if let Some(total) = some(self.total) {
+        let total = some(self.total);
+        if let (None, Some(written)) = (total, output)
+            && reasoning > written
+        {
+            output = Some(written.saturating_add(reasoning));
+        }
+        if let Some(total) = total {
             let more = total.saturating_sub(input.unwrap_or(0).saturating_add(output.unwrap_or(0)));
             match (input, output) {
                 _ if more == 0 => {}
                 (None, Some(_)) => input = Some(more),
-                (Some(_), None) => output = Some(more),
+                // What was written and what was thought cannot be told apart.
+                (Some(_), None) => (output, reasoning) = (Some(more), more),
                 (None, None) => {}
                 (Some(_), Some(written)) => {
                     beside |= cached > 0 && (more == cached || more == cached.saturating_add(reasoning));
-                    if reasoning > 0 && (more == reasoning || more == cached.saturating_add(reasoning)) {
-                        output = Some(written.saturating_add(reasoning));
+                    let thought = if beside { more - cached } else { more };
+                    if thought > 0 {
+                        (output, reasoning) = (Some(written.saturating_add(thought)), reasoning.max(thought));
                     }
                 }
             }
@@ -163,8 +171,9 @@ mod tests {
             ),
             // A total and one of two.
             (&[("prompt_tokens", 9), ("total_tokens", 13)], all(9, 0, 4)),
-            // Thoughts that only the total has are stated by nobody.
-            (&[("prompt_tokens", 9), ("completion_tokens", 4), ("total_tokens", 500)], all(9, 0, 4)),
+            // Gemini: thoughts are in the total alone.
+            (&[("prompt_tokens", 9), ("completion_tokens", 4), ("total_tokens", 500)], all(9, 0, 491)),
+            (&[("prompt_tokens", 9), ("completion_tokens", 4), ("reasoning_tokens", 100)], all(9, 0, 104)),
             (&[("prompt_tokens", 0), ("completion_tokens", 0), ("total_tokens", 0)], (None, 0, None)),
             (&[("total_tokens", 7)], (None, 0, None)),
         ] {

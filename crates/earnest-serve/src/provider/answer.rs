@@ -4,31 +4,44 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use earnest_chain::key::Key;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body, Frame, Incoming};
+use reqwest::Url;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::counted::{self, COUNTED};
 use super::hello::Realm;
 use super::meter::Meter;
-use super::model_field::Named;
-use super::served::{End, Line, Log, now};
+use super::served::{CountedLine, End, Line, Log, now};
 use super::usage::{UsageClaim, is_request_id};
 use super::{PATHS, READY};
+use crate::openai::Endpoint;
+use crate::openai::dialect::Dialect;
+use crate::openai::request::{Added, Asked, Most};
+use crate::packing::Packing;
+use crate::request_id::{is_traceparent, uuid_of};
+use crate::upstream_url::upstream_url;
 
 /// Longest body of a request.
 const LONGEST_REQUEST: usize = 32 << 20;
 /// Longest answer: an upstream that never ends is stopped there.
 const LONGEST_ANSWER: u64 = 256 << 20;
+/// What of an upstream's headers passes: what its answer is, and when to ask again.
+fn passes(name: &HeaderName) -> bool {
+    let known = ["content-type", "llm_provider-retry-after", "retry-after", "retry-after-ms", "x-should-retry"];
+    known.contains(&name.as_str()) || name.as_str().contains("ratelimit")
+}
 /// How long a request's body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,14 +49,20 @@ const BODY_PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Desk {
     pub(super) key: Key,
     pub(super) client: reqwest::Client,
-    /// Base of the upstream's paths, without `/` at its end.
-    pub(super) upstream: String,
-    pub(super) upstream_key: Option<HeaderValue>,
-    /// The upstream's name of each model.
-    pub(super) models: BTreeMap<String, String>,
+    /// Base of the upstream's paths.
+    pub(super) upstream: Url,
+    /// What the upstream is shown with every request.
+    pub(super) headers: HeaderMap,
+    /// How the upstream takes each model's requests.
+    pub(super) models: BTreeMap<String, (Dialect, Elsewhere)>,
     pub(super) ask: u16,
     pub(super) log: Log,
+    /// Requests that were served, and of which the gateway has not said that it counted less.
+    pub(super) unheard: AtomicU64,
 }
+
+/// Another upstream than the others have, and what that is shown.
+pub(super) type Elsewhere = Option<(Url, HeaderMap)>;
 
 pub(super) type AnswerBody = Either<Full<Bytes>, Passing>;
 
@@ -65,14 +84,15 @@ impl Refusal {
 }
 
 /// A line of the log that is written when the request is over, however it ends.
-struct Entry {
+struct Serving {
     line: Line,
     desk: Arc<Desk>,
 }
 
-impl Drop for Entry {
+impl Drop for Serving {
     fn drop(&mut self) {
         self.line.time = now();
+        self.desk.unheard.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.desk.log.write(&self.line) {
             eprintln!("warning: request {} is not in the log: {error}", self.line.request);
         }
@@ -91,7 +111,31 @@ impl Desk {
             *ready.status_mut() = StatusCode::NO_CONTENT;
             return ready;
         }
+        if request.uri().path() == COUNTED && request.method() == Method::POST {
+            let mut heard = Response::new(Either::Left(Full::default()));
+            *heard.status_mut() = self.hear(request.into_body()).await;
+            return heard;
+        }
         self.pass(realm, request).await.unwrap_or_else(Refusal::response)
+    }
+
+    /// Writes down what the gateway counted less than was stated: at most one line for each request that was served, so
+    /// that no gateway fills the disk.
+    async fn hear(&self, body: Incoming) -> StatusCode {
+        let body = timeout(BODY_PATIENCE, Limited::new(body, counted::LONGEST).collect()).await;
+        let told = body.ok().and_then(Result::ok).and_then(|body| counted::read(&body.to_bytes()));
+        let Some(told) = told else { return StatusCode::BAD_REQUEST };
+        for counted in told {
+            let less = |unheard: u64| unheard.checked_sub(1);
+            if self.unheard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
+                return StatusCode::TOO_MANY_REQUESTS;
+            }
+            let request = counted.request.clone();
+            if let Err(error) = self.log.write_counted(&CountedLine { time: now(), counted }) {
+                eprintln!("warning: what was counted of request {request} is not in the log: {error}");
+            }
+        }
+        StatusCode::NO_CONTENT
     }
 
     async fn pass(
@@ -110,7 +154,7 @@ impl Desk {
         }
         let (parts, body) = request.into_parts();
         if method == Method::GET {
-            let answer = self.ask(path, method.clone(), &parts.headers, None, Bytes::new()).await?;
+            let answer = self.ask(path, method.clone(), &parts.headers, &None, None, Bytes::new()).await?;
             return Ok(Passing::response(answer, None));
         }
         let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok());
@@ -120,16 +164,11 @@ impl Desk {
         })?;
         let body = received(body).await?;
         let request_sha256 = B256::from_slice(&Sha256::digest(&body));
-        let named = Named::read(body).map_err(|why| Refusal(StatusCode::BAD_REQUEST, "bad_request", why))?;
-        let upstream = self.models.get(&named.model).ok_or_else(|| {
-            let shown: String = named.model.chars().take(128).collect();
-            let message = format!("this provider does not offer the model {shown:?}");
-            Refusal(StatusCode::NOT_FOUND, "model_not_found", message)
-        })?;
+        let (asked, dialect, elsewhere) = self.read(path, body)?;
         let line = Line {
             time: 0,
             request: id.into(),
-            model: named.model.clone(),
+            model: asked.model.clone(),
             status: 0,
             end: End::Left,
             usage: None,
@@ -138,45 +177,63 @@ impl Desk {
             request_sha256,
             response_sha256: B256::from_slice(&Sha256::digest(b"")),
         };
-        let body = named.renamed(upstream);
-        let mut entry = Entry { line, desk: self.clone() };
-        let answer = self.ask(path, method.clone(), &parts.headers, Some(id), body).await;
+        let body = asked.body(dialect, Added::default());
+        let mut entry = Serving { line, desk: self.clone() };
+        let answer = self.ask(path, method.clone(), &parts.headers, elsewhere, Some(id), body).await;
         let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
         entry.line.status = answer.status().as_u16();
-        Ok(Passing::response(answer, Some((entry, realm))))
+        Ok(Passing::response(answer, Some(Entry { serving: entry, realm, most: asked.most })))
+    }
+
+    /// A request, as the settings of its model take it.
+    fn read(&self, path: &str, body: Bytes) -> Result<(Asked, &Dialect, &Elsewhere), Refusal> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            model: String,
+        }
+        let endpoint = Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path()));
+        let endpoint = endpoint.ok_or_else(|| {
+            Refusal(StatusCode::NOT_FOUND, "unknown_path", "providers do not serve this path".into())
+        })?;
+        let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, "bad_request", why);
+        let named: Named = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
+        let (dialect, elsewhere) = self.models.get(&named.model).ok_or_else(|| {
+            let shown: String = named.model.chars().take(128).collect();
+            let message = format!("this provider does not offer the model {shown:?}");
+            Refusal(StatusCode::NOT_FOUND, "model_not_found", message)
+        })?;
+        // The gateway has set a bound already.
+        let asked = Asked::read(endpoint, body, dialect, u64::from(u32::MAX)).map_err(|refused| bad(refused.why))?;
+        Ok((asked, dialect, elsewhere))
     }
 
     /// Asks the upstream. Of what the gateway says in headers, it hears what kind of answer is wanted, and what its log
-    /// and its traces can be joined by.
+    /// and its traces can be joined by. What it answers is for the gateway to read: nothing is made of it here but
+    /// what lies between a provider and its upstream.
     async fn ask(
         &self,
         path: &str,
         method: Method,
         headers: &HeaderMap,
+        elsewhere: &Elsewhere,
         id: Option<&str>,
         body: Bytes,
     ) -> Result<reqwest::Response, Refusal> {
-        let url = format!("{}{}", self.upstream, path.strip_prefix("/v1").unwrap_or(path));
-        let mut ask = self.client.request(method, url);
+        let (upstream, shown) = elsewhere.as_ref().map_or((&self.upstream, &self.headers), |(url, shown)| (url, shown));
+        let url = upstream_url(upstream, path.strip_prefix("/v1").unwrap_or(path));
+        let mut ask = self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(accept) = headers.get(header::ACCEPT) {
             ask = ask.header(header::ACCEPT, accept);
         }
-        // What traces are joined by, as the W3C writes it.
-        let trace = headers.get("traceparent").filter(|trace| {
-            let plain = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
-            trace.len() == 55 && trace.as_bytes().iter().all(plain)
-        });
-        if let Some(trace) = trace {
+        if let Some(trace) = headers.get("traceparent").filter(|trace| is_traceparent(trace.as_bytes())) {
             ask = ask.header("traceparent", trace);
         }
         if let Some(id) = id {
             let json = HeaderValue::from_static("application/json");
             let kind = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
-            ask = ask.header(header::CONTENT_TYPE, kind).header("x-request-id", id).body(body);
+            ask = ask.header(header::CONTENT_TYPE, kind).header("x-request-id", uuid_of(id)).body(body);
         }
-        if let Some(key) = &self.upstream_key {
-            ask = ask.header(header::AUTHORIZATION, key);
-        }
+        ask = ask.headers(shown.clone());
         let bad = |code, message: String| Err(Refusal(StatusCode::BAD_GATEWAY, code, message));
         let answer = match ask.send().await {
             Ok(answer) => answer,
@@ -196,16 +253,15 @@ impl Desk {
         if [401, 403, 407].contains(&status.as_u16()) {
             return bad("upstream_key", format!("the provider's upstream refuses the provider: {status}"));
         }
-        let header = |name| answer.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let kind = header(header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
-        let known = ["application/json", "text/event-stream"].iter().any(|known| kind.starts_with(known));
-        let plain = header(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
-        if status.is_redirection() || status.is_informational() || !known || !plain {
-            let shown: String = kind.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
-            let message = format!(
-                "the provider's upstream answered {status} with {shown:?}, which is no answer of an OpenAI-compatible server"
+        if status.is_informational() {
+            return bad(
+                "upstream_broken",
+                format!("the provider's upstream answered {status} and nothing more"),
             );
-            return bad("upstream_garbage", message);
+        }
+        if Packing::of(answer.headers()).is_none() {
+            let message = "the provider's upstream packed its answer though it was asked not to";
+            return bad("upstream_encoding", message.into());
         }
         Ok(answer)
     }
@@ -223,15 +279,23 @@ async fn received(body: Incoming) -> Result<Bytes, Refusal> {
     }
 }
 
+/// What is signed and written down when an answer is over.
+struct Entry {
+    serving: Serving,
+    realm: Realm,
+    most: Most,
+}
+
 /// An answer on its way: metered and hashed as it goes, signed for when it is over. The upstream is read as fast as the
 /// gateway takes, and let go when the gateway does.
 pub(super) struct Passing {
     upstream: reqwest::Body,
+    packing: Packing,
     meter: Meter,
     hash: Sha256,
     left: u64,
     /// None: nothing to sign for, or signed.
-    entry: Option<(Entry, Realm)>,
+    entry: Option<Entry>,
 }
 
 /// An answer broke off; the reader sees the stream reset.
@@ -239,37 +303,37 @@ pub(super) struct Passing {
 pub(super) enum BrokenAnswer {
     #[error("the upstream broke off: {0}")]
     Upstream(#[from] reqwest::Error),
+    #[error("the upstream's answer cannot be unpacked: {0}")]
+    Packed(#[from] std::io::Error),
     #[error("the upstream's answer has more than {LONGEST_ANSWER} bytes")]
     TooLong,
 }
 
 impl Passing {
-    fn response(answer: reqwest::Response, entry: Option<(Entry, Realm)>) -> Response<AnswerBody> {
+    fn response(answer: reqwest::Response, entry: Option<Entry>) -> Response<AnswerBody> {
         let (parts, upstream) = Response::<reqwest::Body>::from(answer).into_parts();
-        let kind = parts.headers.get(header::CONTENT_TYPE);
-        let meter = Meter::of(kind.and_then(|kind| kind.to_str().ok()));
-        let passing = Passing { upstream, meter, hash: Sha256::new(), left: LONGEST_ANSWER, entry };
+        let meter = Meter::default();
+        let packing = Packing::of(&parts.headers).unwrap_or(Packing::None);
+        let passing = Passing { upstream, packing, meter, hash: Sha256::new(), left: LONGEST_ANSWER, entry };
         let mut response = Response::new(Either::Right(passing));
         *response.status_mut() = parts.status;
-        for name in [header::CONTENT_TYPE, header::RETRY_AFTER] {
-            if let Some(value) = parts.headers.get(&name) {
-                response.headers_mut().insert(name, value.clone());
-            }
-        }
+        let passed = parts.headers.iter().filter(|(name, _)| passes(name));
+        response.headers_mut().extend(passed.map(|(name, value)| (name.clone(), value.clone())));
         response
     }
 
     fn count(&mut self) {
-        if let Some((entry, _)) = &mut self.entry {
-            entry.line.usage = self.meter.usage();
-            entry.line.chunks = self.meter.chunks();
-            entry.line.response_sha256 = B256::from_slice(&self.hash.clone().finalize());
+        if let Some(Entry { serving, most, .. }) = &mut self.entry {
+            self.meter.end();
+            serving.line.usage = self.meter.usage(most);
+            serving.line.chunks = self.meter.chunks();
+            serving.line.response_sha256 = B256::from_slice(&self.hash.clone().finalize());
         }
     }
 
     fn signed(&mut self) -> Option<Frame<Bytes>> {
         self.count();
-        let (mut entry, realm) = self.entry.take()?;
+        let Entry { serving: mut entry, realm, .. } = self.entry.take()?;
         entry.line.end = End::Whole;
         let Line { request, model, status, usage, chunks, request_sha256, response_sha256, .. } =
             entry.line.clone();
@@ -279,8 +343,8 @@ impl Passing {
 
     fn broken(&mut self, error: BrokenAnswer) -> BrokenAnswer {
         self.count();
-        if let Some((mut entry, _)) = self.entry.take() {
-            entry.line.end = End::Broken;
+        if let Some(mut entry) = self.entry.take() {
+            entry.serving.line.end = End::Broken;
         }
         error
     }
@@ -295,14 +359,22 @@ impl Body for Passing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         loop {
-            let polled = Pin::new(&mut self.upstream).poll_frame(context);
-            let frame = match std::task::ready!(polled) {
-                None => return Poll::Ready(self.signed().map(Ok)),
+            let bytes = match self.packing.next() {
+                Some(Ok(bytes)) => bytes,
                 Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.into())))),
-                Some(Ok(frame)) => frame,
+                None => match std::task::ready!(Pin::new(&mut self.upstream).poll_frame(context)) {
+                    None => match self.packing.end() {
+                        Ok(()) => return Poll::Ready(self.signed().map(Ok)),
+                        Err(error) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+                    },
+                    Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+                    // What else the upstream sends behind its answer is not passed on.
+                    Some(Ok(frame)) => match frame.into_data().map(|data| self.packing.put(data)) {
+                        Ok(Some(plain)) => plain,
+                        Ok(None) | Err(_) => continue,
+                    },
+                },
             };
-            // What else the upstream sends behind its answer is not passed on.
-            let Ok(bytes) = frame.into_data() else { continue };
             let length = bytes.len() as u64;
             if length > self.left {
                 return Poll::Ready(Some(Err(self.broken(BrokenAnswer::TooLong))));

@@ -6,9 +6,10 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use earnest_chain::key::Key;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,6 +23,8 @@ use super::answer::Desk;
 use super::hello::{Challenge, Hello, HelloError, Offer, Realm};
 use super::served::{Log, LogError};
 use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, RESETS, STREAM_WINDOW};
+use crate::openai::dialect::Dialect;
+use crate::upstream_url::{NoBase, upstream_base, upstream_url};
 
 /// What may be under way of one request.
 const REQUEST_WINDOW: u32 = 256 << 10;
@@ -41,8 +44,10 @@ const LONGEST_WORDS: usize = 1 << 20;
 pub struct Model {
     /// As the gateway's clients name it.
     pub name: String,
-    /// As the upstream does.
-    pub upstream: String,
+    /// How the upstream takes its requests.
+    pub dialect: Dialect,
+    /// Another upstream than the others have, and what that is shown.
+    pub elsewhere: Option<(Url, HeaderMap)>,
 }
 
 /// What a provider is started with.
@@ -52,10 +57,13 @@ pub struct Provider {
     pub gateway: Url,
     /// Operator key; it is paid at its address.
     pub key: Key,
-    /// An OpenAI-compatible server, as its clients name its base: `http://localhost:11434/v1`.
+    /// An OpenAI-compatible server, as its clients name its base: `http://localhost:11434/v1`. A query stays behind
+    /// every path.
     pub upstream: Url,
     /// What the upstream wants as a bearer.
     pub upstream_key: Option<String>,
+    /// What else it wants to see in every request, such as an `api-key`.
+    pub headers: HeaderMap,
     /// What is on offer.
     pub models: Vec<Model>,
     /// Basis points of the listed charge it wants to be paid.
@@ -105,6 +113,12 @@ pub enum DialError {
     Log(#[from] LogError),
 }
 
+impl From<NoBase> for DialError {
+    fn from(error: NoBase) -> Self {
+        DialError::Unfit(error.to_string())
+    }
+}
+
 impl From<reqwest::Error> for DialError {
     fn from(error: reqwest::Error) -> Self {
         // The innermost cause says it; the outer ones repeat the URL.
@@ -121,10 +135,12 @@ fn client(read_timeout: Duration) -> Result<Client, DialError> {
     Ok(builder.connect_timeout(STEP).read_timeout(read_timeout).build()?)
 }
 
-fn base(url: &Url, what: &str) -> Result<String, DialError> {
+/// A gateway's URL, without `/` at its end.
+fn base(url: &Url) -> Result<String, DialError> {
     let plain = url.query().is_none() && url.fragment().is_none();
     if !["http", "https"].contains(&url.scheme()) || !url.has_host() || !plain {
-        let message = format!("{url} is not the {what}\n  hint: http://HOST/PATH or https://HOST/PATH is");
+        let message =
+            format!("{url} is not the URL of a gateway\n  hint: http://HOST/PATH or https://HOST/PATH is");
         return Err(DialError::Unfit(message));
     }
     Ok(url.as_str().trim_end_matches('/').to_string())
@@ -135,6 +151,16 @@ fn bearer(key: &str) -> Result<HeaderValue, DialError> {
     let mut value = value.map_err(|_| DialError::Unfit("the upstream's key is not plain text".into()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// What an upstream is shown in every request: its key as a bearer, and what else was given, which counts more.
+fn shown(key: Option<&str>, more: &HeaderMap) -> Result<HeaderMap, DialError> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        headers.insert(header::AUTHORIZATION, bearer(key)?);
+    }
+    headers.extend(more.clone());
+    Ok(headers)
 }
 
 /// At most so many bytes of an answer.
@@ -151,7 +177,7 @@ async fn words(mut response: reqwest::Response) -> Result<Vec<u8>, DialError> {
 
 /// For which chain and contract a gateway has its providers sign.
 pub async fn realm(gateway: &Url) -> Result<Realm, DialError> {
-    let asked = challenge(&client(STEP)?, &base(gateway, "URL of a gateway")?).await?;
+    let asked = challenge(&client(STEP)?, &base(gateway)?).await?;
     Ok(asked.realm)
 }
 
@@ -169,7 +195,7 @@ pub async fn models_sold(gateway: &Url) -> Result<Vec<String>, DialError> {
     struct Entry {
         model: String,
     }
-    let url = format!("{}/earnest/terms", base(gateway, "URL of a gateway")?);
+    let url = format!("{}/earnest/terms", base(gateway)?);
     let answer = client(STEP)?.get(url).send().await?;
     if answer.status() != StatusCode::OK {
         return Err(refused(answer).await);
@@ -190,7 +216,11 @@ async fn challenge(client: &Client, gateway: &str) -> Result<Challenge, DialErro
 }
 
 /// Names of the models that an upstream says it has.
-pub async fn upstream_models(upstream: &Url, key: Option<&str>) -> Result<Vec<String>, DialError> {
+pub async fn upstream_models(
+    upstream: &Url,
+    key: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Vec<String>, DialError> {
     #[derive(Deserialize)]
     struct List {
         data: Vec<Entry>,
@@ -199,13 +229,11 @@ pub async fn upstream_models(upstream: &Url, key: Option<&str>) -> Result<Vec<St
     struct Entry {
         id: String,
     }
-    let mut ask = client(STEP)?.get(format!("{}/models", base(upstream, "URL of an upstream")?));
-    if let Some(key) = key {
-        ask = ask.header(header::AUTHORIZATION, bearer(key)?);
-    }
+    let url = upstream_url(&upstream_base(upstream.as_str())?, "/models");
+    let ask = client(STEP)?.get(url).headers(shown(key, headers)?);
     let unfit = |why: String| {
         DialError::Unfit(format!(
-            "{upstream} does not list its models: {why}\n  hint: is it the base of an OpenAI-compatible server, with /v1 at its end?"
+            "{upstream} does not list its models: {why}\n  hint: is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list"
         ))
     };
     let answer = ask.send().await.map_err(|error| unfit(DialError::from(error).to_string()))?;
@@ -222,17 +250,18 @@ impl Provider {
     /// first time ends it with an error; later it may change its mind.
     pub async fn run(self, shutdown: impl Future<Output = ()>, tell: impl Fn(News)) -> Result<(), DialError> {
         let offer = self.offer()?;
-        let models = self.models.iter().map(|model| (model.name.clone(), model.upstream.clone()));
+        let models = self.models.iter().map(|model| (model.name.clone(), (model.dialect.clone(), model.elsewhere.clone())));
         let desk = Arc::new(Desk {
             client: client(self.patience)?,
-            upstream: base(&self.upstream, "URL of an upstream")?,
-            upstream_key: self.upstream_key.as_deref().map(bearer).transpose()?,
+            upstream: upstream_base(self.upstream.as_str())?,
+            headers: shown(self.upstream_key.as_deref(), &self.headers)?,
             models: models.collect::<BTreeMap<_, _>>(),
             ask: self.ask,
             log: Log::open(&self.folder)?,
+            unheard: AtomicU64::new(0),
             key: self.key.clone(),
         });
-        let gateway = base(&self.gateway, "URL of a gateway")?;
+        let gateway = base(&self.gateway)?;
         let dialler = client(STEP)?;
         let mut shutdown = pin!(shutdown);
         let (mut wait, mut welcome) = (FIRST_WAIT, false);
@@ -273,14 +302,20 @@ impl Provider {
         let host = self.gateway.host_str().unwrap_or_default();
         let mut models: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
         models.sort();
-        let renamed = self.models.iter().filter(|model| model.upstream != model.name);
-        let called = renamed.map(|model| (model.name.clone(), model.upstream.clone())).collect();
+        let called = |model: &Model| {
+            let upstream = model.dialect.upstream(&model.name);
+            (upstream != model.name).then(|| (model.name.clone(), upstream.to_owned()))
+        };
+        let called = self.models.iter().filter_map(called).collect();
+        let answering = self.models.iter().filter(|model| !model.dialect.answers.is_empty());
+        let answers = answering.map(|model| (model.name.clone(), model.dialect.answers.clone())).collect();
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).expect("the system has randomness");
         let offer = Offer {
             gateway: self.gateway.port().map_or(host.into(), |port| format!("{host}:{port}")),
             models,
             called,
+            answers,
             ask: self.ask,
             concurrency: self.concurrency,
             // What JavaScript can read, too.

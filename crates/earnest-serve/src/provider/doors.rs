@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::hello::{Challenge, Hello, HelloError, Nonces, Realm};
+use super::name::Names;
 use super::roster::{Link, Roster};
 use super::{CHALLENGE, DOOR, PROTOCOL};
 
@@ -38,6 +39,7 @@ pub enum Admission {
 /// Where providers come in. One gateway has one.
 pub struct Doors {
     realm: Realm,
+    names: Arc<Names>,
     admission: Admission,
     most_ask: u16,
     roster: Arc<Roster>,
@@ -47,20 +49,25 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// For those who sign for this realm and ask at most so many basis points of the charge; who is let in stands in the
-    /// roster.
-    pub fn new(realm: Realm, admission: Admission, most_ask: u16, roster: Arc<Roster>) -> Arc<Self> {
+    /// For those who sign for this realm and one of the gateway's names, and ask at most so many basis points of the
+    /// charge; who is let in stands in the roster.
+    pub fn new(
+        realm: Realm,
+        names: Arc<Names>,
+        admission: Admission,
+        most_ask: u16,
+        roster: Arc<Roster>,
+    ) -> Arc<Self> {
         let waiting = Arc::new(Semaphore::new(MOST_AT_THE_DOOR));
         let (nonces, numbers) = (Nonces::default(), AtomicU64::new(1));
-        Arc::new(Doors { realm, admission, most_ask, roster, nonces, numbers, waiting })
+        Arc::new(Doors { realm, names, admission, most_ask, roster, nonces, numbers, waiting })
     }
 
     fn hello(&self, headers: &HeaderMap) -> Result<Hello, Refusal> {
         let hello = Hello::read(headers)?;
         self.nonces.check(hello.nonce())?;
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         // Whether somebody is listed is told to those only who are somebody.
-        hello.check(&self.realm, host)?;
+        hello.check(&self.realm, &self.names)?;
         if let Admission::Only(listed) = &self.admission
             && !listed.contains(&hello.provider)
         {

@@ -1,5 +1,6 @@
 //! What a provider says of itself when it dials in, and the signature under it. The signature is over a nonce that the
-//! gateway issued and the name under which it was dialled: nobody can use it again, or pass it on to another gateway.
+//! gateway issued and the name under which it was dialled: nobody can use it again, or pass it on to a gateway that has
+//! another name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use earnest_chain::key::{Key, signer_of};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use super::name::Names;
 
 /// Who it is: the operator key's address.
 pub const PROVIDER: &str = "earnest-provider";
@@ -62,6 +65,9 @@ pub struct Offer {
     /// What its upstream calls those that have another name there: answers carry it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub called: BTreeMap<String, String>,
+    /// Other names that answers of a model may carry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Vec<String>>,
     /// Basis points of the listed charge it wants to be paid.
     pub ask: u16,
     /// Requests it takes at once.
@@ -100,9 +106,9 @@ pub enum HelloError {
     #[error("this is not {0}'s signature under its offer")]
     Signature(Address),
     #[error(
-        "the offer is made to {offered:?}, and came in for {host:?}\n  hint: a proxy in front of the gateway has to pass the Host header on"
+        "the offer is made to {offered:?}, and this gateway is {names}\n  hint: dial one of those, or let the gateway be started with --name for the one that you dial"
     )]
-    OtherGateway { offered: String, host: String },
+    OtherGateway { offered: String, names: String },
 }
 
 sol! {
@@ -151,10 +157,17 @@ impl Offer {
         Ok(offer)
     }
 
+    /// Names that answers of a model may carry: its server's, and others.
+    pub fn names_of<'n>(&'n self, model: &'n str) -> impl Iterator<Item = &'n str> {
+        let called = self.called.get(model).map_or(model, String::as_str);
+        let others = self.answers.get(model).into_iter().flatten();
+        std::iter::once(called).chain(others.map(String::as_str))
+    }
+
     /// Whether a gateway can take it.
     pub fn check(&self) -> Result<(), HelloError> {
         let refused = |why: String| Err(HelloError::Offer(why));
-        let Offer { models, called, ask, concurrency, .. } = self;
+        let Offer { models, called, answers, ask, concurrency, .. } = self;
         if models.is_empty() {
             return refused("it has no model".into());
         }
@@ -169,11 +182,11 @@ impl Offer {
         let fits = |name: &String| {
             (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         };
-        if let Some(name) = called.values().find(|name| !fits(name)) {
+        if let Some(name) = called.values().chain(answers.values().flatten()).find(|name| !fits(name)) {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
             return refused(format!("{shown:?} is not 1 to {LONGEST_NAME} letters of plain ASCII"));
         }
-        if let Some(name) = called.keys().find(|name| !models.contains(name)) {
+        if let Some(name) = called.keys().chain(answers.keys()).find(|name| !models.contains(name)) {
             return refused(format!("it says how {name:?} is called, and does not offer it"));
         }
         if *ask > 10_000 {
@@ -234,11 +247,11 @@ impl Hello {
         })
     }
 
-    /// Signed by whom it names, for this challenge and the host it dialled.
-    pub fn check(&self, realm: &Realm, host: &str) -> Result<(), HelloError> {
-        if !self.offer.gateway.eq_ignore_ascii_case(host) {
-            let (offered, host) = (self.offer.gateway.clone(), host.to_string());
-            return Err(HelloError::OtherGateway { offered, host });
+    /// Signed by whom it names, for this challenge and a gateway of these names.
+    pub fn check(&self, realm: &Realm, names: &Names) -> Result<(), HelloError> {
+        if !names.has(&self.offer.gateway) {
+            let (offered, names) = (self.offer.gateway.clone(), names.to_string());
+            return Err(HelloError::OtherGateway { offered, names });
         }
         let digest = digest(realm, self.provider, self.nonce, &self.offer);
         match signer_of(digest, &self.signature) {
@@ -336,6 +349,7 @@ mod tests {
             gateway: "gateway.example:8443".into(),
             models: vec!["echo".into(), "meta/llama-3.1:8b".into()],
             called: BTreeMap::new(),
+            answers: BTreeMap::new(),
             ask: 8_000,
             concurrency: 4,
             instance: 7,
@@ -343,6 +357,10 @@ mod tests {
     }
 
     const REALM: Realm = Realm { chain_id: 31_337, revenue: Address::repeat_byte(9) };
+
+    fn named(name: &str) -> Names {
+        Names::of(&[name.into()]).unwrap()
+    }
 
     fn hello(nonce: B256) -> Hello {
         Hello::sign(&Key::from_words("a provider"), &Challenge { nonce, realm: REALM }, offer())
@@ -353,10 +371,13 @@ mod tests {
         let sent = hello(B256::repeat_byte(1));
         let came = Hello::read(&sent.headers()).unwrap();
         assert_eq!((came.provider, &came.offer), (sent.provider, &sent.offer));
-        assert_eq!(came.check(&REALM, "Gateway.Example:8443"), Ok(()));
+        assert_eq!(came.check(&REALM, &named("Gateway.Example:8443")), Ok(()));
         let elsewhere = Realm { chain_id: 1, ..REALM };
-        assert_eq!(came.check(&elsewhere, "gateway.example:8443"), Err(HelloError::Signature(came.provider)));
-        assert!(matches!(came.check(&REALM, "evil.example"), Err(HelloError::OtherGateway { .. })));
+        assert_eq!(
+            came.check(&elsewhere, &named("gateway.example:8443")),
+            Err(HelloError::Signature(came.provider))
+        );
+        assert!(matches!(came.check(&REALM, &named("evil.example")), Err(HelloError::OtherGateway { .. })));
         let mut dearer = came.clone();
         dearer.offer.ask = 9_000;
         let mut other = came.clone();
@@ -365,7 +386,7 @@ mod tests {
         later.nonce = B256::repeat_byte(2);
         for changed in [dearer, other, later] {
             let refused = Err(HelloError::Signature(changed.provider));
-            assert_eq!(changed.check(&REALM, "gateway.example:8443"), refused);
+            assert_eq!(changed.check(&REALM, &named("gateway.example:8443")), refused);
         }
     }
 
@@ -427,7 +448,7 @@ mod tests {
     #[test]
     fn mutated_headers_are_refused_or_another_hello() {
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let sent = hello(B256::repeat_byte(1)).headers();
+        let (sent, names) = (hello(B256::repeat_byte(1)).headers(), named("gateway.example:8443"));
         for round in 0..20_000 {
             let mut headers = sent.clone();
             let name = [PROVIDER, OFFER, NONCE, SIGNATURE][random.random_range(0..4)];
@@ -444,7 +465,7 @@ mod tests {
             let changed = headers.insert(name, value.clone()) != Some(value);
             let Ok(came) = Hello::read(&headers) else { continue };
             // Case of hex does not count, nor does a signature's other form of the same.
-            if changed && came.check(&REALM, "gateway.example:8443").is_ok() {
+            if changed && came.check(&REALM, &names).is_ok() {
                 let same = Hello::read(&sent).unwrap();
                 assert_eq!(
                     (came.provider, came.offer, came.nonce),

@@ -2,16 +2,18 @@
 //! on that connection the provider serves HTTP/2 and the gateway asks. Many requests share it, whoever reads slowly
 //! holds back only its own, and a client that leaves stops the work upstream: all three are HTTP/2's own doing.
 
+pub mod counted;
 pub mod dial;
 pub mod doors;
+pub mod hashed;
 pub mod hello;
 pub mod meter;
+pub mod name;
 pub mod roster;
 pub mod served;
 pub mod usage;
 
 mod answer;
-mod model_field;
 
 use std::time::Duration;
 

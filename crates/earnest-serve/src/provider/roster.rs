@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use axum::http::{Request, Response, StatusCode, Uri};
+use axum::http::{Request, Response, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -16,8 +16,10 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
+use super::counted::{self, COUNTED, Counted, MOST_AT_ONCE};
 use super::hello::Offer;
 use super::{HEADERS, PULSE, READY, RESETS, STREAM_WINDOW, connection_window};
 
@@ -25,6 +27,11 @@ use super::{HEADERS, PULSE, READY, RESETS, STREAM_WINDOW, connection_window};
 pub const MOST_OF_ONE: usize = 16;
 /// Most links in all.
 pub const MOST: usize = 4_096;
+
+/// Most that wait to be told to a provider.
+const MOST_WAITING: usize = 1_024;
+/// How long telling may take.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// Why a link does not take a request, or did not answer it.
 #[derive(Debug, Error)]
@@ -56,6 +63,7 @@ pub struct Link {
     sender: SendRequest<Full<Bytes>>,
     taken: Arc<AtomicUsize>,
     dismissed: watch::Sender<bool>,
+    to_tell: mpsc::Sender<Counted>,
 }
 
 /// One of the requests that a link takes at once; given back when dropped.
@@ -125,14 +133,23 @@ impl Link {
             .handshake(stream)
             .await?;
         let (dismissed, mut told) = watch::channel(false);
+        let (to_tell, waiting) = mpsc::channel(MOST_WAITING);
+        let telling = tell_all(sender.clone(), waiting);
         let life = async move {
             tokio::select! {
                 _ = connection => {}
                 _ = told.wait_for(|dismissed| *dismissed) => {}
+                () = telling => {}
             }
         };
-        let taken = Arc::default();
-        Ok((Link { provider, offer, number, since: Instant::now(), sender, taken, dismissed }, life))
+        let (taken, since) = (Arc::default(), Instant::now());
+        Ok((Link { provider, offer, number, since, sender, taken, dismissed, to_tell }, life))
+    }
+
+    /// Tells the provider what was counted of a request where that is less than it stated. Returns at once: it goes out
+    /// when there is time, and is dropped where too many wait or the link has ended.
+    pub fn tell(&self, counted: Counted) {
+        let _ = self.to_tell.try_send(counted);
     }
 
     /// Whether the other side speaks HTTP/2 and is there.
@@ -157,14 +174,7 @@ impl Link {
             Ok(_) => Turn(self.taken.clone()),
             Err(taken) => return Err(LinkError::Busy(taken)),
         };
-        let (mut parts, body) = request.into_parts();
-        let mut uri = parts.uri.into_parts();
-        uri.scheme = Some(axum::http::uri::Scheme::HTTP);
-        uri.authority = Some(axum::http::uri::Authority::from_static("provider"));
-        parts.uri = Uri::from_parts(uri).map_err(|_| LinkError::Path)?;
-        parts.version = axum::http::Version::HTTP_2;
-        let request = Request::from_parts(parts, Full::new(body));
-        let answer = self.sender.clone().send_request(request).await?;
+        let answer = self.sender.clone().send_request(addressed(request)?).await?;
         Ok(answer.map(|body| Answer { body, turn: Some(turn) }))
     }
 
@@ -182,6 +192,34 @@ impl Link {
     pub fn dismiss(&self) {
         self.dismissed.send_replace(true);
     }
+}
+
+/// As HTTP/2 wants it: only the path of the request's URI counts.
+fn addressed(request: Request<Bytes>) -> Result<Request<Full<Bytes>>, LinkError> {
+    let (mut parts, body) = request.into_parts();
+    let mut uri = parts.uri.into_parts();
+    uri.scheme = Some(axum::http::uri::Scheme::HTTP);
+    uri.authority = Some(axum::http::uri::Authority::from_static("provider"));
+    parts.uri = Uri::from_parts(uri).map_err(|_| LinkError::Path)?;
+    parts.version = axum::http::Version::HTTP_2;
+    Ok(Request::from_parts(parts, Full::new(body)))
+}
+
+/// Tells a provider what was counted, as many as wait at a time and one message after the other: of the provider's
+/// streams it takes the one beyond its concurrency, so that no request waits for it. It does not end before the link.
+async fn tell_all(mut sender: SendRequest<Full<Bytes>>, mut waiting: mpsc::Receiver<Counted>) {
+    let mut together = Vec::with_capacity(MOST_AT_ONCE);
+    while waiting.recv_many(&mut together, MOST_AT_ONCE).await > 0 {
+        let request = Request::post(COUNTED).header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(counted::written(&together)).expect("a path and a header");
+        let Ok(request) = addressed(request) else { break };
+        together.clear();
+        let Ok(Ok(answer)) = timeout(TELLING, sender.send_request(request)).await else { continue };
+        if answer.status() == StatusCode::NOT_FOUND {
+            waiting.close(); // it is older than this
+        }
+    }
+    std::future::pending().await
 }
 
 /// Who is there.

@@ -1,5 +1,5 @@
-//! A provider's own log of what it served: one JSON object a line, only ever added to. Days are summed up from it, to be
-//! held against the gateway's statements.
+//! A provider's own log of what it served, and of what the gateway counted less: one JSON object a line, only ever added
+//! to. Days are summed up from it, to be held against the gateway's statements.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,6 +13,7 @@ use earnest_core::plan::{Time, instant};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::counted::Counted;
 use super::usage::Usage;
 
 /// The log's name in its folder.
@@ -55,6 +56,55 @@ pub struct Line {
     pub response_sha256: B256,
 }
 
+/// A request of which the gateway counted less than was stated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedLine {
+    /// When it was heard, by this machine's clock.
+    pub time: Time,
+    /// What the gateway said.
+    #[serde(flatten)]
+    pub counted: Counted,
+}
+
+/// A line of the log, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// What was served.
+    Served(Line),
+    /// `{"counted": {…}}`: what was counted less.
+    Counted(CountedLine),
+    /// `{"kind": {…}}` of a later version: passed over.
+    Unknown,
+}
+
+impl Entry {
+    /// From a line. A kind is the only name at the top, and has an object.
+    pub fn read(line: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Kind {
+            counted: CountedLine,
+        }
+        let kinds: Result<BTreeMap<String, serde_json::Map<String, serde_json::Value>>, _> =
+            serde_json::from_slice(line);
+        match kinds.ok().filter(|kinds| kinds.len() == 1) {
+            Some(kinds) if kinds.contains_key("counted") => {
+                serde_json::from_slice::<Kind>(line).map(|kind| Entry::Counted(kind.counted))
+            }
+            Some(_) => Ok(Entry::Unknown),
+            None => serde_json::from_slice(line).map(Entry::Served),
+        }
+    }
+}
+
+/// What a log says in all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// By day and model.
+    pub days: Vec<Day>,
+    /// Why less was counted, and for how many requests.
+    pub reasons: BTreeMap<String, u64>,
+}
+
 /// What was served of one model on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Day {
@@ -74,6 +124,10 @@ pub struct Day {
     pub completion: u64,
     /// Pieces of streams for which there is no count.
     pub uncounted_chunks: u64,
+    /// Requests of which the gateway counted less than was stated; what it said that day.
+    pub less_requests: u64,
+    /// Model tokens, read and written, that were stated and not counted.
+    pub less: u64,
 }
 
 /// A log that cannot be used.
@@ -111,8 +165,18 @@ impl Log {
         Ok(Log(Mutex::new(file)))
     }
 
-    /// Adds a line. It is the system's from here on: a crash of this program loses none, one of the machine the last.
+    /// Adds what was served. It is the system's from here on: a crash of this program loses none, one of the machine the
+    /// last.
     pub fn write(&self, line: &Line) -> Result<(), std::io::Error> {
+        self.add(line)
+    }
+
+    /// Adds what was counted less.
+    pub fn write_counted(&self, line: &CountedLine) -> Result<(), std::io::Error> {
+        self.add(&BTreeMap::from([("counted", line)]))
+    }
+
+    fn add(&self, line: &impl Serialize) -> Result<(), std::io::Error> {
         let text = serde_json::to_string(line).expect("numbers and words") + "\n";
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes())
     }
@@ -127,23 +191,30 @@ fn whole(text: &[u8]) -> &[u8] {
     &text[..text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)]
 }
 
-/// What a log says, by day and model.
-pub fn days(folder: &Path) -> Result<Vec<Day>, LogError> {
+/// What a log says.
+pub fn sums(folder: &Path) -> Result<Sums, LogError> {
     let path = folder.join(FILE);
     let name = path.display().to_string();
     let text = std::fs::read(&path).map_err(|error| LogError::File(name.clone(), error))?;
-    let mut days = BTreeMap::new();
+    let (mut days, mut reasons) = (BTreeMap::new(), BTreeMap::new());
     for (index, line) in whole(&text).split(|&byte| byte == b'\n').enumerate() {
         if line.is_empty() {
             continue;
         }
-        let line: Line = serde_json::from_slice(line).map_err(|why| LogError::Line {
-            file: name.clone(),
-            line: index + 1,
-            why,
-        })?;
-        let key = (instant::show(line.time)[..10].to_string(), line.model);
-        let day: &mut Day = days.entry(key).or_default();
+        let unread = |why| LogError::Line { file: name.clone(), line: index + 1, why };
+        let key = |time, model| (instant::show(time)[..10].to_string(), model);
+        let line = match Entry::read(line).map_err(unread)? {
+            Entry::Served(line) => line,
+            Entry::Counted(CountedLine { time, counted }) => {
+                let day: &mut Day = days.entry(key(time, counted.model.clone())).or_default();
+                day.less_requests += 1;
+                day.less = day.less.saturating_add(counted.less());
+                *reasons.entry(counted.why).or_default() += 1;
+                continue;
+            }
+            Entry::Unknown => continue,
+        };
+        let day = days.entry(key(line.time, line.model)).or_default();
         day.requests += 1;
         day.answered += u64::from(line.end == End::Whole && line.status == 200);
         match line.usage {
@@ -155,7 +226,8 @@ pub fn days(folder: &Path) -> Result<Vec<Day>, LogError> {
             None => day.uncounted_chunks += line.chunks,
         }
     }
-    Ok(days.into_iter().map(|((day, model), sum)| Day { day, model, ..sum }).collect())
+    let days = days.into_iter().map(|((day, model), sum)| Day { day, model, ..sum }).collect();
+    Ok(Sums { days, reasons })
 }
 
 #[cfg(test)]
@@ -178,6 +250,12 @@ mod tests {
             request_sha256: B256::ZERO,
             response_sha256: B256::ZERO,
         };
+        let less = |time, stated, why: &str| {
+            let counted = Usage { prompt: 3, cached: 1, completion: 1 };
+            let counted =
+                Counted { request: "r".into(), model: "b".into(), stated, counted, why: why.into() };
+            CountedLine { time, counted }
+        };
         let usage = Some(Usage { prompt: 3, cached: 1, completion: 2 });
         let log = Log::open(&folder).unwrap();
         assert!(Log::open(&folder).is_err(), "one provider at a time");
@@ -185,16 +263,27 @@ mod tests {
         log.write(&line(86_400, "b", usage, End::Whole)).unwrap();
         log.write(&line(86_401, "b", None, End::Left)).unwrap();
         log.write(&line(86_402, "a", usage, End::Broken)).unwrap();
+        log.write_counted(&less(86_403, usage, "cut off")).unwrap();
+        log.write_counted(&less(86_404, None, "cut off")).unwrap();
+        log.write_counted(&less(86_405, usage, "bounded")).unwrap();
         drop(log);
+        // A later version may write what this one does not know.
+        let mut text = std::fs::read_to_string(folder.join(FILE)).unwrap();
+        assert_eq!(text.matches("{\"counted\":{\"time\":").count(), 3, "{text}");
+        text += "{\"later\":{\"x\":1}}\n";
+        std::fs::write(folder.join(FILE), text).unwrap();
         let whole = std::fs::read(folder.join(FILE)).unwrap();
         std::fs::write(folder.join(FILE), [&whole[..], &whole[..40]].concat()).unwrap();
-        let sums: Vec<_> = days(&folder)
-            .unwrap()
+        let Sums { days, reasons } = sums(&folder).unwrap();
+        assert_eq!(reasons, BTreeMap::from([("bounded".into(), 1), ("cut off".into(), 2)]));
+        let less: Vec<_> = days.iter().map(|day| (day.less_requests, day.less)).collect();
+        assert_eq!(less, [(0, 0), (0, 0), (3, 2)]);
+        let found: Vec<_> = days
             .into_iter()
             .map(|day| (day.day, day.model, day.requests, day.answered, day.prompt, day.uncounted_chunks))
             .collect();
         assert_eq!(
-            sums,
+            found,
             [
                 ("1970-01-01".into(), "b".into(), 1, 1, 3, 0),
                 ("1970-01-02".into(), "a".into(), 1, 0, 3, 0),
@@ -202,9 +291,9 @@ mod tests {
             ]
         );
         Log::open(&folder).unwrap().write(&line(86_403, "a", None, End::Whole)).unwrap();
-        assert_eq!(days(&folder).unwrap()[1].requests, 2);
+        assert_eq!(sums(&folder).unwrap().days[1].requests, 2);
         std::fs::write(folder.join(FILE), "{}\n").unwrap();
-        assert!(matches!(days(&folder), Err(LogError::Line { line: 1, .. })));
+        assert!(matches!(sums(&folder), Err(LogError::Line { line: 1, .. })));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

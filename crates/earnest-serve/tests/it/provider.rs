@@ -14,12 +14,16 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use earnest_chain::key::Key;
 use earnest_serve::guard::Guard;
+use earnest_serve::provider::counted::Counted;
+use earnest_serve::openai::dialect::Dialect;
 use earnest_serve::provider::dial::{DialError, Model, News, Provider};
 use earnest_serve::provider::doors::{Admission, Doors, accept};
 use earnest_serve::provider::hello::Realm;
+use earnest_serve::provider::name::Names;
 use earnest_serve::provider::roster::{Answer, Link, LinkError, Roster};
-use earnest_serve::provider::served::{self, End, Line};
+use earnest_serve::provider::served::{self, End, Entry, Line};
 use earnest_serve::provider::usage::{Usage, UsageClaim};
+use earnest_serve::request_id::uuid_of;
 use earnest_serve::server::{Limits, serve_within};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
@@ -51,7 +55,9 @@ impl Gate {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("it");
         let roster = Arc::new(Roster::default());
-        let app = accept(Doors::new(REALM, admission, 9_000, roster.clone()));
+        let own = Names::of(names).expect("names");
+        own.listens_at(address);
+        let app = accept(Doors::new(REALM, own.into(), admission, 9_000, roster.clone()));
         let guard = Guard::new(address.port(), names);
         let serving =
             tokio::spawn(serve_within(Limits::default(), listener, app, guard, std::future::pending()));
@@ -94,7 +100,8 @@ pub(crate) fn provider(name: &str, gate: &Gate, upstream: &str) -> Provider {
         key: Key::from_words(name),
         upstream: upstream.parse().expect("a URL"),
         upstream_key: None,
-        models: vec![Model { name: "small".into(), upstream: "vendor's \"small\"".into() }],
+        headers: HeaderMap::new(),
+        models: vec![Model { name: "small".into(), dialect: called("vendor's \"small\""), elsewhere: None }],
         ask: 8_000,
         concurrency: 200,
         folder: folder(name),
@@ -148,7 +155,8 @@ pub(crate) async fn whole(answer: axum::http::Response<Answer>) -> (StatusCode, 
 
 fn lines(folder: &Path) -> Vec<Line> {
     let text = std::fs::read_to_string(folder.join(served::FILE)).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect()
+    let entries = text.lines().map(|line| Entry::read(line.as_bytes()).expect("a line"));
+    entries.filter_map(|entry| if let Entry::Served(line) = entry { Some(line) } else { None }).collect()
 }
 
 /// Waits until the provider's log has so many lines.
@@ -204,8 +212,9 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
     let upstream = upstream(app).await;
     let key = Key::from_words("answers");
     let gate = Gate::open(Admission::Only([key.address()].into())).await;
-    let mut provider = provider("answers", &gate, &upstream);
+    let mut provider = provider("answers", &gate, &format!("{upstream}?api-version=2024-10-21"));
     provider.upstream_key = Some("sk-upstream".into());
+    provider.headers.insert("api-key", "k".parse().expect("a value"));
     let folder = provider.folder.clone();
     let mut working = start(provider);
     let link = gate.link().await;
@@ -239,12 +248,14 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
         };
         assert_eq!(claim, expected);
         let (method, uri, headers, body) = seen.lock().expect("not held").pop().expect("it was asked");
-        assert_eq!((method, uri.to_string().as_str()), (Method::POST, path));
+        assert_eq!((method, uri.to_string()), (Method::POST, format!("{path}?api-version=2024-10-21")));
         assert_eq!(&body[..], BODY.replace("\"small\"", r#""vendor's \"small\"""#).as_bytes());
         let mut names: Vec<&str> = headers.keys().map(|name| name.as_str()).collect();
         names.sort_unstable();
         let passed = [
             "accept",
+            "accept-encoding",
+            "api-key",
             "authorization",
             "content-length",
             "content-type",
@@ -254,7 +265,8 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
         ];
         assert_eq!(names, passed, "nothing else of the gateway's");
         assert_eq!(headers["authorization"], "Bearer sk-upstream");
-        assert_eq!(headers["x-request-id"], id.as_str());
+        assert!(headers["api-key"] == "k" && headers["accept-encoding"] == "identity");
+        assert_eq!(headers["x-request-id"], uuid_of(&id).as_str());
     }
     let request = Request::get("/v1/models").body(Bytes::new()).expect("a request");
     let (status, body, trailers) = whole(link.send(request).await.expect("an answer")).await;
@@ -262,13 +274,61 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
 
     let lines = logged(&folder, 4).await;
     assert!(lines.iter().all(|line| line.end == End::Whole && line.ask == 8_000 && line.time > 0));
-    let days = served::days(&folder).expect("a log");
+    let days = served::sums(&folder).expect("a log").days;
     assert_eq!((days.iter().map(|day| day.requests).sum::<u64>(), days[0].answered), (4, 4));
 
     working.stop.take().expect("running").send(()).expect("running");
     working.task.await.expect("no panic").expect("it ends well");
     gate.links(0).await;
     assert!(matches!(link.send(ask(CHAT, BODY)).await, Err(LinkError::Gone)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_hears_what_was_counted_less() {
+    let answer = || async { axum::Json(json!({"usage": {"prompt_tokens": 7, "completion_tokens": 2}})) };
+    let upstream = upstream(Router::new().route("/v1/chat/completions", post(answer))).await;
+    let gate = Gate::open(Admission::Anyone).await;
+    let mut provider = provider("counted", &gate, &upstream);
+    provider.concurrency = 3;
+    let folder = provider.folder.clone();
+    let _working = start(provider);
+    let link = gate.link().await;
+    let counted = |number: usize| Counted {
+        request: format!("req_{number}"),
+        model: "small".into(),
+        stated: Some(Usage { prompt: 7, cached: 0, completion: 2 }),
+        counted: Usage { prompt: 7, cached: 0, completion: 1 },
+        why: if number == 0 { "bounded" } else { "cut off" }.into(),
+    };
+    // Nothing was served yet: nothing can have been counted less.
+    link.tell(counted(99));
+    for _ in 0..3 {
+        whole(link.send(ask(CHAT, BODY)).await.expect("an answer")).await;
+    }
+    logged(&folder, 3).await;
+    // It is told at once, and more than can wait is dropped.
+    let begun = Instant::now();
+    for number in 0..10_000 {
+        link.tell(counted(number));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let sums = async {
+        loop {
+            let sums = served::sums(&folder).expect("a log");
+            if sums.days[0].less_requests == 3 {
+                break sums;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let sums = tokio::time::timeout(Duration::from_secs(5), sums).await.expect("it hears of it");
+    assert_eq!((sums.days[0].requests, sums.days[0].less), (3, 3));
+    assert_eq!(sums.reasons, [("bounded".to_owned(), 1), ("cut off".to_owned(), 2)].into());
+    // As many requests at once as before, and one line for each that was served, whatever the gateway says.
+    whole(link.send(ask(CHAT, BODY)).await.expect("an answer")).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(served::sums(&folder).expect("a log").days[0].less_requests <= 4);
+    assert_eq!(link.inflight(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -572,4 +632,8 @@ async fn the_first_refusal_ends_a_provider_and_says_why() {
     elsewhere.gateway = upstream(Router::new()).await.replace("/v1", "").parse().expect("a URL");
     let error = start(elsewhere).task.await.expect("no panic").expect_err("no gateway");
     assert!(error.to_string().contains("404"), "{error}");
+}
+
+fn called(upstream: &str) -> Dialect {
+    Dialect { upstream: upstream.into(), ..Dialect::default() }
 }

@@ -1,6 +1,7 @@
 //! Providers, gateways and upstreams that mean no good: forged hellos, garbage on the link, and upstreams that are
 //! down, slow, endless or no servers at all.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use earnest_serve::provider::hello::{Challenge, Hello, NONCE, OFFER, Offer, PROV
 use earnest_serve::provider::roster::{Link, MOST_OF_ONE};
 use earnest_serve::provider::served::End;
 use earnest_serve::provider::usage::UsageClaim;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
@@ -43,6 +46,7 @@ fn offer(gate: &Gate, instance: u64) -> Offer {
         gateway: gate.address.clone(),
         models,
         called: Default::default(),
+        answers: Default::default(),
         ask: 8_000,
         concurrency: 4,
         instance,
@@ -333,6 +337,7 @@ async fn nothing_but_the_five_paths_reaches_the_upstream() {
         "//evil.example/v1/chat/completions",
         "/admin",
         "/v1/models/small",
+        "/earnest/counted/",
         "http://169.254.169.254/latest/meta-data",
     ] {
         let (status, body, _) = whole(link.send(ask(path, BODY)).await.expect("an answer")).await;
@@ -393,12 +398,20 @@ async fn a_bad_upstream_is_a_clear_error() {
             "nothing" => StatusCode::OK.into_response(),
             "redirect" => Redirect::temporary("/v1/models").into_response(),
             "packed" => {
-                ([("content-type", "application/json"), ("content-encoding", "gzip")], "x").into_response()
+                ([("content-type", "application/json"), ("content-encoding", "br")], "x").into_response()
             }
+            "gzip" => {
+                let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+                packed.write_all(b"{\"packed\":true}").expect("memory");
+                let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+                (headers, packed.finish().expect("memory")).into_response()
+            }
+            "missing" => (StatusCode::NOT_FOUND, "no such deployment").into_response(),
+            "down" => (StatusCode::SERVICE_UNAVAILABLE, [("x-should-retry", "false")], "").into_response(),
             "slow" => std::future::pending().await,
             "busy" => (
                 StatusCode::TOO_MANY_REQUESTS,
-                [("content-type", "application/json"), ("retry-after", "7")],
+                [("content-type", "application/json"), ("retry-after", "7"), ("retry-after-ms", "6500")],
                 "{}",
             )
                 .into_response(),
@@ -416,30 +429,45 @@ async fn a_bad_upstream_is_a_clear_error() {
     let link = gate.link().await;
     let cases = [
         ("key", 502, "upstream_key"),
-        ("html", 502, "upstream_garbage"),
-        ("nothing", 502, "upstream_garbage"),
-        ("redirect", 502, "upstream_garbage"),
-        ("packed", 502, "upstream_garbage"),
+        ("packed", 502, "upstream_encoding"),
         ("slow", 504, "upstream_timeout"),
         ("busy", 429, ""),
+        // What else an upstream says is for the gateway to read.
+        ("html", 200, ""),
+        ("nothing", 200, ""),
+        ("redirect", 307, ""),
+        ("gzip", 200, ""),
+        ("missing", 404, ""),
+        ("down", 503, ""),
         ("lies", 200, ""),
         ("garbage", 200, ""),
     ];
     for (mode, status, code) in cases {
         let body = json!({"model": "small", "mode": mode}).to_string();
         let answer = link.send(ask(CHAT, body)).await.expect("an answer");
-        let retry = answer.headers().get("retry-after").cloned();
+        let headers = answer.headers().clone();
+        assert!(!headers.contains_key("content-encoding") && !headers.contains_key("location"));
         let (found, body, trailers) = whole(answer).await;
         assert_eq!(found.as_u16(), status, "{mode}");
+        match mode {
+            "html" => assert!(body == "<html>" && headers["content-type"] == "text/html"),
+            "gzip" => assert_eq!(&body[..], b"{\"packed\":true}"),
+            "missing" => assert_eq!(&body[..], b"no such deployment"),
+            "down" => assert_eq!(headers["x-should-retry"], "false"),
+            "busy" => {
+                assert!(headers["retry-after"] == "7" && headers["retry-after-ms"] == "6500");
+            }
+            _ => {}
+        }
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         assert_eq!(body["error"]["code"].as_str().unwrap_or_default(), code, "{mode}: {body}");
         // Signed for is what the upstream said, not what the provider made up.
         assert_eq!(trailers.len(), if code.is_empty() { 2 } else { 0 }, "{mode}");
-        assert_eq!(retry.is_some(), mode == "busy");
+        assert_eq!(headers.contains_key("retry-after"), mode == "busy");
     }
     let lines = logged(&folder, cases.len()).await;
     assert!(lines.iter().all(|line| line.usage.is_none()));
-    assert_eq!(lines.iter().filter(|line| line.end == End::Broken).count(), 6);
+    assert_eq!(lines.iter().filter(|line| line.end == End::Broken).count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -615,6 +643,43 @@ async fn bytes_changed_on_the_way_end_a_link_and_the_provider_dials_again() {
     eprintln!("{lost} requests lost, {} links", numbers.len());
     assert!(lost >= 3 && numbers.len() == 5);
     working.task.abort();
+}
+
+/// A relay that a provider dialled reads what is asked and writes what is answered, unless the gateway knows its own
+/// names: it sends on whatever `Host` the gateway wants to hear.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_is_refused_whatever_host_it_names() {
+    let gate = Gate::open(Admission::Anyone).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let between = listener.local_addr().expect("it").to_string();
+    let (inside, from) = (gate.address.clone(), format!("host: {between}"));
+    tokio::spawn(async move {
+        while let Ok((outer, _)) = listener.accept().await {
+            let (mut asks, mut hears) = outer.into_split();
+            let inner = TcpStream::connect(&inside).await.expect("the gate");
+            let (mut answers, mut told) = inner.into_split();
+            let (from, to) = (from.clone(), format!("host: {inside}"));
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut hears).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 16_384];
+                while let Ok(read @ 1..) = asks.read(&mut bytes).await {
+                    let said = match std::str::from_utf8(&bytes[..read]) {
+                        Ok(head) => head.replace(&from, &to).into_bytes(),
+                        Err(_) => bytes[..read].to_vec(),
+                    };
+                    told.write_all(&said).await.expect("sent");
+                }
+            });
+        }
+    });
+    let mut provider = provider("relayed", &gate, "http://127.0.0.1:9/v1");
+    provider.gateway = format!("http://{between}").parse().expect("a URL");
+    let ended = tokio::time::timeout(Duration::from_secs(5), start(provider).task).await;
+    let refused = ended.expect("it is not let in").expect("no panic").expect_err("it is refused");
+    let text = refused.to_string();
+    assert!(text.contains("421") && text.contains(&between) && text.contains(&gate.address), "{text}");
+    assert!(text.contains("hint: ") && text.contains("--name"), "{text}");
+    assert!(gate.roster.links().is_empty());
 }
 
 /// Whoever has a key can begin requests and leave, as fast as the gateway takes them, and pays nothing for it. Each is a

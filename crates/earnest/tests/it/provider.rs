@@ -9,9 +9,12 @@ use alloy_primitives::Address;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use earnest_chain::embedded::DEV_CHAIN_ID;
+use earnest_serve::provider::counted::Counted;
 use earnest_serve::provider::doors::{Admission, Doors, accept};
 use earnest_serve::provider::hello::Realm;
+use earnest_serve::provider::name::Names;
 use earnest_serve::provider::roster::Roster;
+use earnest_serve::provider::usage::Usage;
 use serde_json::{Value, json};
 
 use crate::{folder, refused, said};
@@ -20,8 +23,10 @@ use crate::{folder, refused, said};
 async fn door(chain_id: u64) -> (String, Arc<Roster>) {
     let roster = Arc::new(Roster::default());
     let realm = Realm { chain_id, revenue: Address::repeat_byte(9) };
-    let app = accept(Doors::new(realm, Admission::Anyone, 8_000, roster.clone()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let names = Names::default();
+    names.listens_at(listener.local_addr().expect("it"));
+    let app = accept(Doors::new(realm, names.into(), Admission::Anyone, 8_000, roster.clone()));
     let url = format!("http://{}", listener.local_addr().expect("it"));
     tokio::spawn(async move { axum::serve(listener, app).await });
     (url, roster)
@@ -59,6 +64,20 @@ async fn a_provider_answers_stops_and_knows_what_it_served() {
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
         assert_eq!(answer["choices"][0]["message"]["content"], "echo: hi");
     }
+    link.tell(Counted {
+        request: "two".into(),
+        model: "small".into(),
+        stated: Some(Usage { prompt: 1, cached: 0, completion: 3 }),
+        counted: Usage { prompt: 1, cached: 0, completion: 1 },
+        why: "cut off by the client".into(),
+    });
+    let log = folder.join(".earnest-provider/served.jsonl");
+    let heard = async {
+        while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("{\"counted\":")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), heard).await.expect("it hears of it");
     let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
     assert!(stopped.success());
     let ended = tokio::task::spawn_blocking(move || child.wait()).await.expect("no panic").expect("it ends");
@@ -75,7 +94,15 @@ async fn a_provider_answers_stops_and_knows_what_it_served() {
         (&json!("small"), Some(1))
     );
     let table = said(&folder, &["provider", "earnings"]);
-    assert!(table.lines().count() == 3 && table.contains("small"), "{table}");
+    assert!(table.lines().count() == 4 && table.contains("small"), "{table}");
+    assert!(
+        table.ends_with("the gateway counted less for 1 requests: cut off by the client (1)\n"),
+        "{table}"
+    );
+    assert_eq!(
+        (&earnings["less"], &earnings["days"][0]["less"], &earnings["reasons"]),
+        (&json!(2), &json!(2), &json!({"cut off by the client": 1}))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use earnest_serve::gateway::order::{Order, Wanted};
 use earnest_serve::gateway::prices::{Line, PriceBook};
-use earnest_serve::gateway::stream::{Events, data_of};
+use earnest_serve::openai::events::{Events, data_of};
 use futures_util::FutureExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use jsonschema::Validator;
@@ -226,11 +226,12 @@ impl Watched {
                 let mut events = Events::default();
                 events.push(&self.seen);
                 while let Some(event) = events.take().map_err(|_| "an event is too long")? {
-                    if let Some(text) = event.strip_prefix(b": earnest-receipt ") {
+                    let mut lines = event.split(|&byte| byte == b'\n');
+                    if let Some(text) = lines.find_map(|line| line.strip_prefix(b": earnest-receipt ")) {
                         receipt(&serde_json::from_slice(text).map_err(|error| error.to_string())?)?;
                     }
                     let Some(data) = data_of(&event) else { continue };
-                    let value = match data.as_slice() {
+                    let value = match data.as_ref() {
                         b"[DONE]" => json!("[DONE]"),
                         data => serde_json::from_slice(data).map_err(|error| error.to_string())?,
                     };

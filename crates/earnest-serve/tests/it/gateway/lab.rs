@@ -23,6 +23,7 @@ use earnest_serve::gateway::order::{Order, Voucher, Wanted};
 use earnest_serve::gateway::route::Upstream;
 use earnest_serve::gateway::till::Till;
 use earnest_serve::gateway::{self, Gateway, Place, Settings};
+use earnest_serve::openai::dialect::Dialect;
 use earnest_serve::server::{Limits, serve_unguarded};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -160,10 +161,15 @@ impl Lab {
     }
 
     pub(super) async fn within(name: &str, limits: Limits, change: impl FnOnce(&mut Settings)) -> Self {
+        let plan = include_str!("../../../../../examples/plans/quickstart.toml");
+        Self::on(plan, name, limits, change).await
+    }
+
+    /// With a plan of its own.
+    pub(super) async fn on(text: &str, name: &str, limits: Limits, change: impl FnOnce(&mut Settings)) -> Self {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-{name}-{number}"));
         let _ = std::fs::remove_dir_all(&folder);
-        let text = include_str!("../../../../../examples/plans/quickstart.toml");
         let (plan, _) = Plan::read("quickstart.toml", text).expect("a valid plan");
         let who = |name: &str| key(name).address();
         let parties = Parties {
@@ -212,7 +218,8 @@ impl Lab {
         settings.upstreams = vec![Upstream {
             url,
             key: Some("upstream's own".into()),
-            models: vec![(MODEL.into(), "tiny".into())],
+            headers: Default::default(),
+            models: vec![(MODEL.into(), Dialect { upstream: "tiny".into(), ..Dialect::default() })],
             concurrency: 10_000,
             provider: who("gateway"),
         }];
@@ -245,7 +252,9 @@ impl Lab {
     async fn serve(limits: Limits, gateway: Arc<Gateway>, description: Arc<Description>) -> String {
         gateway.background();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        gateway.names.listens_at(address);
+        let base = format!("http://{address}");
         let app = description.over(gateway::router(gateway));
         tokio::spawn(serve_unguarded(limits, listener, app, std::future::pending()));
         base

@@ -2,6 +2,7 @@
 
 mod described;
 mod lab;
+mod upstreams;
 
 mod hostile;
 mod money;
