@@ -51,7 +51,7 @@ pub(super) struct Desk {
     /// The upstream's name of each model.
     pub(super) models: BTreeMap<String, String>,
     pub(super) ask: u16,
-    pub(super) log: Log,
+    pub(super) log: Arc<Log>,
     /// Requests that were served, and of which the gateway has not said that it counted less.
     pub(super) unheard: AtomicU64,
 }
@@ -85,9 +85,7 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.line.time = now();
         self.desk.unheard.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.desk.log.write(&self.line) {
-            eprintln!("warning: request {} is not in the log: {error}", self.line.request);
-        }
+        self.desk.log.write(&self.line);
     }
 }
 
@@ -122,10 +120,7 @@ impl Desk {
             if self.unheard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
                 return StatusCode::TOO_MANY_REQUESTS;
             }
-            let request = counted.request.clone();
-            if let Err(error) = self.log.write_counted(&CountedLine { time: now(), counted }) {
-                eprintln!("warning: what was counted of request {request} is not in the log: {error}");
-            }
+            self.log.write_counted(&CountedLine { time: now(), counted });
         }
         StatusCode::NO_CONTENT
     }

@@ -254,7 +254,7 @@ impl Provider {
             headers: shown(self.upstream_key.as_deref(), &self.headers)?,
             models: models.collect::<BTreeMap<_, _>>(),
             ask: self.ask,
-            log: Log::open(&self.folder)?,
+            log: Log::open(&self.folder)?.into(),
             unheard: AtomicU64::new(0),
             key: self.key.clone(),
         });
