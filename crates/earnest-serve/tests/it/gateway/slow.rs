@@ -155,16 +155,19 @@ async fn who_stops_reading_is_let_go_of_and_pays_for_what_was_written_out() {
     }
     // Who reads slowly, but reads, is served to the end.
     lab.oracle.answers(|_| {
-        let mut pieces = vec![event("tiny", &"word".repeat(25_000)); 8];
-        pieces.push(ending("tiny", 8));
+        let mut pieces = vec![event("tiny", &"word".repeat(25_000)); 35];
+        pieces.push(ending("tiny", 35));
         async move { super::lab::stream(pieces, Duration::ZERO) }.boxed()
     });
-    let mut stream = connect(&lab).await;
+    // More than the system would hold for it, at a pace at which it would not ask for more in time.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut stream = socket.connect(lab.base.trim_start_matches("http://").parse().unwrap()).await.unwrap();
     let request = head(&holder, &format!("Connection: close\r\nContent-Length: {}\r\n", body.len())) + &body;
     stream.write_all(request.as_bytes()).await.unwrap();
     let (mut all, mut some) = (Vec::new(), vec![0; 100_000]);
     loop {
-        sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_millis(80)).await;
         match stream.read(&mut some).await.unwrap() {
             0 => break,
             read => all.extend_from_slice(&some[..read]),
