@@ -76,6 +76,10 @@ struct Run {
     /// Requests at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     concurrency: u16,
+    /// Connections to the gateway, each with a thread of its own; without it, as many as there are processors, and at most
+    /// 4.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=16))]
+    links: Option<u16>,
     /// How long the upstream may be silent.
     #[arg(long, value_parser = seconds, default_value = "5 minutes")]
     patience: u64,
@@ -191,6 +195,7 @@ impl Run {
             headers: self.models.headers()?,
             ask: self.ask.get(),
             concurrency: self.concurrency,
+            links: self.links.unwrap_or_else(processors),
             folder: self.folder.log,
             patience: Duration::from_secs(self.patience.max(1)),
             gateway: gateway.clone(),
@@ -246,6 +251,13 @@ impl Run {
         tokio::spawn(server::serve_unguarded(limits, listener, echo.router(), forever));
         Ok((url, models))
     }
+}
+
+/// Links that are worth their threads here.
+pub fn processors() -> u16 {
+    std::thread::available_parallelism()
+        .map_or(1, |count| u16::try_from(count.get()).unwrap_or(u16::MAX))
+        .min(4)
 }
 
 fn list(names: &[String]) -> String {

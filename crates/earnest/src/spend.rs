@@ -201,6 +201,7 @@ impl Story {
             models: vec![Model { name: model.into(), upstream: "echo".into() }],
             ask,
             concurrency: 1_024,
+            links: 1,
             folder: folder.0.join("provider"),
             patience: Duration::from_secs(30),
         };

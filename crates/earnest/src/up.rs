@@ -35,6 +35,7 @@ use crate::deploy::{Work, parties};
 use crate::gateway::{self, Models, Pace};
 use crate::key::{self, Coins, Create, Wish};
 use crate::plan_file;
+use crate::provider::processors;
 use crate::session::{Place, URL_FILE, Where, dev_key, open_node};
 
 /// Rules of an attester that approves everyone.
@@ -278,6 +279,7 @@ impl Up {
             models,
             ask,
             concurrency: 1_024,
+            links: processors(),
             folder: folder.join("provider"),
             patience: Duration::from_millis(self.pace.patience_ms),
         };

@@ -412,9 +412,9 @@ impl Asked {
         (says && fault.names("stream")).then_some(Added { no_stream: true, ..added })
     }
 
-    /// Bytes of the body.
-    pub fn length(&self) -> usize {
-        self.body.len()
+    /// The request itself says how much may be written.
+    pub fn is_bounded(&self) -> bool {
+        self.bound.is_some()
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Desk {
     /// How the upstream takes each model's requests.
     pub(super) models: BTreeMap<String, (Dialect, Elsewhere)>,
     pub(super) ask: u16,
-    pub(super) log: Log,
+    pub(super) log: Arc<Log>,
     /// Requests that were served, and of which the gateway has not said that it counted less.
     pub(super) unheard: AtomicU64,
 }
@@ -93,9 +93,7 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.line.time = now();
         self.desk.unheard.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.desk.log.write(&self.line) {
-            eprintln!("warning: request {} is not in the log: {error}", self.line.request);
-        }
+        self.desk.log.write(&self.line);
     }
 }
 
@@ -130,10 +128,7 @@ impl Desk {
             if self.unheard.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
                 return StatusCode::TOO_MANY_REQUESTS;
             }
-            let request = counted.request.clone();
-            if let Err(error) = self.log.write_counted(&CountedLine { time: now(), counted }) {
-                eprintln!("warning: what was counted of request {request} is not in the log: {error}");
-            }
+            self.log.write_counted(&CountedLine { time: now(), counted });
         }
         StatusCode::NO_CONTENT
     }
@@ -177,7 +172,9 @@ impl Desk {
             request_sha256,
             response_sha256: B256::from_slice(&Sha256::digest(b"")),
         };
-        let body = asked.body(dialect, Added::default());
+        // A gateway sets the bound; here it only goes by the name that the server knows.
+        let bound = if asked.is_bounded() { 0 } else { u8::MAX };
+        let body = asked.body(dialect, Added { bound, ..Added::default() });
         let mut entry = Serving { line, desk: self.clone() };
         let answer = self.ask(path, method.clone(), &parts.headers, elsewhere, Some(id), body).await;
         let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;

@@ -6,7 +6,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,6 +18,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Upgraded, Url};
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::answer::Desk;
@@ -68,8 +71,11 @@ pub struct Provider {
     pub models: Vec<Model>,
     /// Basis points of the listed charge it wants to be paid.
     pub ask: u16,
-    /// Requests at once.
+    /// Requests at once, over all links.
     pub concurrency: u16,
+    /// Connections to the gateway, each with a thread of its own at both ends: what waits on one does not hold up the
+    /// others.
+    pub links: u16,
     /// Where the log of what was served is kept.
     pub folder: PathBuf,
     /// How long the upstream may be silent.
@@ -245,10 +251,91 @@ pub async fn upstream_models(
     Ok(list.data.into_iter().map(|entry| entry.id).collect())
 }
 
+/// Threads that keep links; they end with this, at once.
+struct Threads {
+    /// True: end what was begun, and then yourself.
+    stop: Option<watch::Sender<bool>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop = None;
+        for handle in self.handles.drain(..) {
+            let _ = handle.join();
+        }
+    }
+}
+
 impl Provider {
     /// Dials, serves, and dials again, until it is told to stop; then ends what it has begun. A gateway that refuses the
     /// first time ends it with an error; later it may change its mind.
+    ///
+    /// A link has a thread with all that it needs, upstream's connections included: what a request wakes is at hand. To
+    /// wake another thread takes as long as the system is busy, and a request would do so half a dozen times.
     pub async fn run(self, shutdown: impl Future<Output = ()>, tell: impl Fn(News)) -> Result<(), DialError> {
+        self.offer()?;
+        let links = self.links.clamp(1, self.concurrency);
+        let each = Provider { concurrency: self.concurrency.div_ceil(links), ..self };
+        let log = Arc::new(Log::open(&each.folder)?);
+        let welcome = Arc::new(AtomicBool::new(false));
+        let (stop, stopped) = watch::channel(false);
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let mut threads = Threads { stop: Some(stop), handles: Vec::new() };
+        for number in 0..links {
+            let (each, log, welcome) = (each.clone(), log.clone(), welcome.clone());
+            let (told, mut killed, mut stopped) = (told.clone(), stopped.clone(), stopped.clone());
+            let thread = std::thread::Builder::new().name(format!("link-{number}"));
+            let live = move |runtime: Runtime| {
+                let kept = async {
+                    let stopped = async {
+                        if stopped.wait_for(|stop| *stop).await.is_err() {
+                            std::future::pending().await
+                        }
+                    };
+                    tokio::select! {
+                        ended = each.keep(log, &welcome, stopped, |news| drop(told.send(Ok(news)))) => ended,
+                        () = async { while killed.changed().await.is_ok() {} } => Ok(()),
+                    }
+                };
+                if let Err(error) = runtime.block_on(kept) {
+                    let _ = told.send(Err(error));
+                }
+                // Not waiting for names that are looked up.
+                runtime.shutdown_background();
+            };
+            let unfit = |error: std::io::Error| DialError::Unfit(format!("no thread for a link: {error}"));
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unfit)?;
+            threads.handles.push(thread.spawn(move || live(runtime)).map_err(unfit)?);
+        }
+        drop((told, log));
+        let mut shutdown = pin!(shutdown);
+        let mut asked_to_stop = false;
+        loop {
+            tokio::select! {
+                news = heard.recv() => match news {
+                    Some(news) => tell(news?),
+                    None => return Ok(()),
+                },
+                () = shutdown.as_mut(), if !asked_to_stop => {
+                    asked_to_stop = true;
+                    if let Some(stop) = &threads.stop {
+                        stop.send_replace(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps one link.
+    async fn keep(
+        &self,
+        log: Arc<Log>,
+        welcome: &AtomicBool,
+        shutdown: impl Future<Output = ()>,
+        tell: impl Fn(News),
+    ) -> Result<(), DialError> {
         let offer = self.offer()?;
         let models = self.models.iter().map(|model| (model.name.clone(), (model.dialect.clone(), model.elsewhere.clone())));
         let desk = Arc::new(Desk {
@@ -257,14 +344,14 @@ impl Provider {
             headers: shown(self.upstream_key.as_deref(), &self.headers)?,
             models: models.collect::<BTreeMap<_, _>>(),
             ask: self.ask,
-            log: Log::open(&self.folder)?,
+            log,
             unheard: AtomicU64::new(0),
             key: self.key.clone(),
         });
         let gateway = base(&self.gateway)?;
         let dialler = client(STEP)?;
         let mut shutdown = pin!(shutdown);
-        let (mut wait, mut welcome) = (FIRST_WAIT, false);
+        let mut wait = FIRST_WAIT;
         loop {
             let dialled = tokio::select! {
                 dialled = self.dial(&dialler, &gateway, &offer) => dialled,
@@ -272,7 +359,7 @@ impl Provider {
             };
             let lost = match dialled {
                 Ok((stream, realm)) => {
-                    welcome = true;
+                    welcome.store(true, Ordering::Relaxed);
                     tell(News::Linked(realm));
                     let begun = Instant::now();
                     if self.serve(desk.clone(), stream, realm, shutdown.as_mut()).await {
@@ -283,7 +370,9 @@ impl Provider {
                     }
                     DialError::Ended
                 }
-                Err(DialError::Refused { status, message }) if status.is_client_error() && !welcome => {
+                Err(DialError::Refused { status, message })
+                    if status.is_client_error() && !welcome.load(Ordering::Relaxed) =>
+                {
                     return Err(DialError::Refused { status, message });
                 }
                 Err(error) => error,

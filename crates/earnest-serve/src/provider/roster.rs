@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
@@ -60,6 +61,7 @@ pub struct Link {
     pub number: u64,
     /// When it came.
     pub since: Instant,
+    home: ThreadId,
     sender: SendRequest<Full<Bytes>>,
     taken: Arc<AtomicUsize>,
     dismissed: watch::Sender<bool>,
@@ -142,8 +144,8 @@ impl Link {
                 () = telling => {}
             }
         };
-        let (taken, since) = (Arc::default(), Instant::now());
-        Ok((Link { provider, offer, number, since, sender, taken, dismissed, to_tell }, life))
+        let (taken, since, home) = (Arc::default(), Instant::now(), std::thread::current().id());
+        Ok((Link { provider, offer, number, since, home, sender, taken, dismissed, to_tell }, life))
     }
 
     /// Tells the provider what was counted of a request where that is less than it stated. Returns at once: it goes out
@@ -176,6 +178,11 @@ impl Link {
         };
         let answer = self.sender.clone().send_request(addressed(request)?).await?;
         Ok(answer.map(|body| Answer { body, turn: Some(turn) }))
+    }
+
+    /// Whether its connection is served by the thread that asks: then nobody has to be woken for a request.
+    pub fn is_here(&self) -> bool {
+        self.home == std::thread::current().id()
     }
 
     /// Requests that it is answering.

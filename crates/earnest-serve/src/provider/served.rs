@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::B256;
@@ -148,8 +149,15 @@ pub enum LogError {
     },
 }
 
-/// The open log.
-pub struct Log(Mutex<File>);
+/// The open log. A thread of its own writes it: where the disk is syncing for somebody else, a write waits for many
+/// milliseconds, and whoever serves requests would wait with it.
+pub struct Log {
+    lines: Option<SyncSender<String>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Lines that may wait for the disk; then whoever has another waits, too.
+const MOST_WAITING: usize = 4_096;
 
 impl Log {
     /// Opens it, or makes it. Half a line at its end, left by a crash, is taken away.
@@ -162,23 +170,42 @@ impl Log {
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(failed)?;
         file.set_len(whole(&text).len() as u64).map_err(failed)?;
-        Ok(Log(Mutex::new(file)))
+        let (lines, coming) = std::sync::mpsc::sync_channel(MOST_WAITING);
+        let writer = std::thread::Builder::new().name("served".into()).spawn(move || write(file, &coming));
+        Ok(Log { lines: Some(lines), writer: Some(writer.map_err(failed)?) })
     }
 
-    /// Adds what was served. It is the system's from here on: a crash of this program loses none, one of the machine the
-    /// last.
-    pub fn write(&self, line: &Line) -> Result<(), std::io::Error> {
-        self.add(line)
+    /// Adds what was served. It is the system's a moment later: a crash of this program or the machine loses the last.
+    pub fn write(&self, line: &Line) {
+        self.add(line);
     }
 
     /// Adds what was counted less.
-    pub fn write_counted(&self, line: &CountedLine) -> Result<(), std::io::Error> {
-        self.add(&BTreeMap::from([("counted", line)]))
+    pub fn write_counted(&self, line: &CountedLine) {
+        self.add(&BTreeMap::from([("counted", line)]));
     }
 
-    fn add(&self, line: &impl Serialize) -> Result<(), std::io::Error> {
+    fn add(&self, line: &impl Serialize) {
         let text = serde_json::to_string(line).expect("numbers and words") + "\n";
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes())
+        let _ = self.lines.as_ref().map(|lines| lines.send(text));
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.lines = None;
+        let _ = self.writer.take().map(JoinHandle::join);
+    }
+}
+
+/// Writes what comes, as much at once as has come.
+fn write(mut file: File, coming: &Receiver<String>) {
+    while let Ok(mut text) = coming.recv() {
+        text.extend(coming.try_iter().take(MOST_WAITING));
+        if let Err(error) = file.write_all(text.as_bytes()) {
+            let lines = text.lines().count();
+            eprintln!("warning: {lines} lines of what was served are not in the log: {error}");
+        }
     }
 }
 
@@ -259,13 +286,13 @@ mod tests {
         let usage = Some(Usage { prompt: 3, cached: 1, completion: 2 });
         let log = Log::open(&folder).unwrap();
         assert!(Log::open(&folder).is_err(), "one provider at a time");
-        log.write(&line(86_399, "b", usage, End::Whole)).unwrap();
-        log.write(&line(86_400, "b", usage, End::Whole)).unwrap();
-        log.write(&line(86_401, "b", None, End::Left)).unwrap();
-        log.write(&line(86_402, "a", usage, End::Broken)).unwrap();
-        log.write_counted(&less(86_403, usage, "cut off")).unwrap();
-        log.write_counted(&less(86_404, None, "cut off")).unwrap();
-        log.write_counted(&less(86_405, usage, "bounded")).unwrap();
+        log.write(&line(86_399, "b", usage, End::Whole));
+        log.write(&line(86_400, "b", usage, End::Whole));
+        log.write(&line(86_401, "b", None, End::Left));
+        log.write(&line(86_402, "a", usage, End::Broken));
+        log.write_counted(&less(86_403, usage, "cut off"));
+        log.write_counted(&less(86_404, None, "cut off"));
+        log.write_counted(&less(86_405, usage, "bounded"));
         drop(log);
         // A later version may write what this one does not know.
         let mut text = std::fs::read_to_string(folder.join(FILE)).unwrap();
@@ -290,7 +317,7 @@ mod tests {
                 ("1970-01-02".into(), "b".into(), 2, 1, 3, 2),
             ]
         );
-        Log::open(&folder).unwrap().write(&line(86_403, "a", None, End::Whole)).unwrap();
+        Log::open(&folder).unwrap().write(&line(86_403, "a", None, End::Whole));
         assert_eq!(sums(&folder).unwrap().days[1].requests, 2);
         std::fs::write(folder.join(FILE), "{}\n").unwrap();
         assert!(matches!(sums(&folder), Err(LogError::Line { line: 1, .. })));

@@ -104,6 +104,7 @@ pub(crate) fn provider(name: &str, gate: &Gate, upstream: &str) -> Provider {
         models: vec![Model { name: "small".into(), dialect: called("vendor's \"small\""), elsewhere: None }],
         ask: 8_000,
         concurrency: 200,
+        links: 1,
         folder: folder(name),
         patience: Duration::from_secs(20),
     }
@@ -329,6 +330,40 @@ async fn a_provider_hears_what_was_counted_less() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(served::sums(&folder).expect("a log").days[0].less_requests <= 4);
     assert_eq!(link.inflight(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_shares_its_requests_between_its_links() {
+    let app = Router::new().route(
+        "/v1/chat/completions",
+        post(|| async { pieces(20, Duration::from_millis(10), Arc::default()) }),
+    );
+    let upstream = upstream(app).await;
+    let gate = Gate::open(Admission::Anyone).await;
+    let mut provider = provider("links", &gate, &upstream);
+    (provider.concurrency, provider.links) = (7, 3);
+    let folder = provider.folder.clone();
+    let mut working = start(provider);
+    let links = gate.links(3).await;
+    assert!(links.iter().all(|link| link.offer.concurrency == 3));
+    let begun = links.iter().map(|link| link.send(ask(CHAT, BODY)));
+    let answers = futures_util::future::join_all(begun).await;
+    working.stop.take().expect("running").send(()).expect("running");
+    for answer in answers {
+        let (status, _, trailers) = whole(answer.expect("an answer")).await;
+        assert_eq!((status, trailers.len()), (StatusCode::OK, 2), "what was begun is ended, on every link");
+    }
+    working.task.await.expect("no panic").expect("it ends well");
+    // It is all in the log by then, and the log is free.
+    assert_eq!(lines(&folder).len(), 3);
+    gate.links(0).await;
+    // One that would like more links than requests has as many as requests.
+    let mut few = self::provider("links", &gate, &upstream);
+    (few.concurrency, few.links) = (2, 16);
+    let working = start(few);
+    assert_eq!(gate.links(2).await[0].offer.concurrency, 1);
+    working.task.abort();
+    gate.links(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -410,7 +410,7 @@ async fn everything_described_can_be_had() {
         assert_eq!(slow.send().await.unwrap().status(), 408);
         for (answer, text, status) in [
             (422, r#"{"error":{"message":"not this","code":"its_own"}}"#, 422),
-            (404, r#"{"error":{"message":"not here","code":"its_own"}}"#, 404),
+            (404, r#"{"error":{"message":"not here","code":"its_own"}}"#, 503),
             (413, r#"{"error":{"message":"too much","code":"its_own"}}"#, 413),
             (200, "nonsense", 502),
             (500, "", 503),

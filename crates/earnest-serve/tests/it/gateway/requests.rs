@@ -8,6 +8,8 @@ use earnest_serve::gateway::receipt::Receipt;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
+use earnest_serve::request_id::uuid_of;
+
 use super::lab::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,15 +20,15 @@ async fn a_request_costs_its_usage_at_the_listed_price() {
     assert_eq!(answer.status(), 200);
     let headers = answer.headers().clone();
     let body = answer.bytes().await.unwrap();
-    let upstream = serde_json::to_vec(&completion("tiny", "one two three")).unwrap();
-    assert_eq!(body, upstream, "the answer passes byte by byte");
+    let upstream = serde_json::to_vec(&completion(MODEL, "one two three")).unwrap();
+    assert_eq!(body, upstream, "the answer passes byte by byte, but for the name that was asked for");
     assert_eq!(headers["x-earnest-charge"], "0.00001"); // 7 × 0.5 + 3 × 2 = 9.5
     assert_eq!(lab.charged(&holder.secret).await, cost(7, 3));
     // What the upstream was asked is what the client asked, and a bound.
     let asked = lab.oracle.asked.lock().unwrap()[0].clone();
     assert_eq!(asked.body["model"], "tiny");
     assert_eq!(asked.body["max_tokens"], 4_096);
-    assert_eq!(asked.id, headers["x-request-id"].to_str().unwrap());
+    assert_eq!(asked.id, uuid_of(headers["x-request-id"].to_str().unwrap()), "some servers take only a UUID");
 
     use base64::Engine;
     let receipt = base64::engine::general_purpose::STANDARD.decode(&headers["x-earnest-receipt"]).unwrap();
@@ -87,7 +89,7 @@ async fn a_stream_passes_as_it_comes_and_ends_with_its_receipt() {
         arrivals.len() >= 4 && arrivals[arrivals.len() - 1] - arrivals[0] >= Duration::from_millis(100),
         "{arrivals:?}"
     );
-    let expected = [event("tiny", "one "), event("tiny", "two "), event("tiny", "three")].concat();
+    let expected = [event(MODEL, "one "), event(MODEL, "two "), event(MODEL, "three")].concat();
     assert!(text.starts_with(&expected), "{text}");
     assert!(!text.contains("prompt_tokens"), "who did not ask for usage gets none: {text}");
     let receipt = text.split(": earnest-receipt ").nth(1).unwrap().split('\n').next().unwrap();
@@ -130,7 +132,8 @@ async fn who_leaves_pays_for_what_was_sent() {
     drop(pieces);
     let charged = lab.charged_at_rest(&holder.secret).await;
     let length = serde_json::to_vec(&streamed()).unwrap().len() as u128;
-    let (least, most) = (cost(0, seen as u128), cost(length / 8, seen as u128 + 4));
+    // An estimate, mostly below the truth: "word " is seven eighths of a model token.
+    let (least, most) = (cost(0, seen as u128 * 3 / 4), cost(length / 8, seen as u128 + 4));
     assert!((least..=most).contains(&charged), "{charged} is not in {least}..={most}");
     // The upstream's stream was dropped: it does not go on for nobody.
     let receipts = lab.get(&holder.secret, "/earnest/receipts").await.1;

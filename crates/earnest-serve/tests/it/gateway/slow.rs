@@ -145,7 +145,7 @@ async fn who_stops_reading_is_let_go_of_and_pays_for_what_was_written_out() {
     let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.expect("it was closed");
     let written = String::from_utf8_lossy(&[first, rest].concat()).matches("word-").count() as u128;
     let length = body.len() as u128;
-    assert!(written > 0 && charged <= cost(length / 8, written), "{charged} for {written} words");
+    assert!(written > 0 && charged <= cost(length / 8, 5 * written), "{charged} for {written} words and their lines");
     let receipts = lab.get(&holder.secret, "/earnest/receipts").await.1;
     if charged > 0 {
         assert!(
@@ -155,16 +155,19 @@ async fn who_stops_reading_is_let_go_of_and_pays_for_what_was_written_out() {
     }
     // Who reads slowly, but reads, is served to the end.
     lab.oracle.answers(|_| {
-        let mut pieces = vec![event("tiny", &"word".repeat(25_000)); 8];
-        pieces.push(ending("tiny", 8));
+        let mut pieces = vec![event("tiny", &"word".repeat(25_000)); 35];
+        pieces.push(ending("tiny", 35));
         async move { super::lab::stream(pieces, Duration::ZERO) }.boxed()
     });
-    let mut stream = connect(&lab).await;
+    // More than the system would hold for it, at a pace at which it would not ask for more in time.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut stream = socket.connect(lab.base.trim_start_matches("http://").parse().unwrap()).await.unwrap();
     let request = head(&holder, &format!("Connection: close\r\nContent-Length: {}\r\n", body.len())) + &body;
     stream.write_all(request.as_bytes()).await.unwrap();
     let (mut all, mut some) = (Vec::new(), vec![0; 100_000]);
     loop {
-        sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_millis(80)).await;
         match stream.read(&mut some).await.unwrap() {
             0 => break,
             read => all.extend_from_slice(&some[..read]),
@@ -316,7 +319,8 @@ async fn long_answers_take_turns() {
     let free = free.await.expect("there is room again");
     assert!(free.bytes().await.unwrap().len() > 12 << 20);
     let each = (lab.charged_at_rest(&holder.secret).await - charged) / 4;
-    assert_eq!(charged, 2 * each, "two were served before: a long one and a short one, of one word each");
+    // What is long is not one model token, whatever is stated: it costs what it may cost at most.
+    assert_eq!(charged - each, cost(7, 1), "two were served before: a long one and a short one");
 }
 
 /// Sends bytes, and reads until the other side closes or has said nothing for a while.
