@@ -127,6 +127,14 @@ impl Gateway {
                 "of the deposit".into(),
                 "ask for fewer tokens (max_tokens), or deposit more: earnest key top-up",
             ),
+            NotAdmitted::Unseen => {
+                let why =
+                    "the gateway has not seen the chain for too long, and gives no credit until it does";
+                return Refusal::NoProvider(why.into(), 15);
+            }
+            NotAdmitted::NoSpace => {
+                return Refusal::NoProvider("the gateway's disk is full".into(), 60);
+            }
             NotAdmitted::Channel(_) => {
                 return Refusal::Quota(
                     "the channel behind this key is closed: earnest key create opens another".into(),
@@ -309,6 +317,7 @@ async fn go(
         if let Some(turn) = &job.turn {
             // From the first byte on it is bought: whatever happens, it is not run again.
             lease = Some(gateway.journal.write(Entry::Answer(Box::new(Answer {
+                channel: job.key.line.id,
                 key: job.key.row.read().expect("no panic holds it").id.clone(),
                 idempotency: turn.idempotency().to_owned(),
                 asked: job.asked,
@@ -458,6 +467,7 @@ async fn whole(
         // What is kept is charged: whoever did not get it asks again, and is told it for nothing.
         Some(idempotency) => {
             gateway.journal.write(Entry::Answer(Box::new(Answer {
+                channel: charge.channel,
                 key: charge.key.clone(),
                 idempotency,
                 asked: job.asked,

@@ -151,6 +151,7 @@ impl Meter {
         };
         if let Some(turn) = &job.turn {
             job.gateway.journal.write(Entry::Answer(Box::new(Answer {
+                channel: charge.channel,
                 key: charge.key.clone(),
                 idempotency: turn.idempotency().to_owned(),
                 asked: job.asked,

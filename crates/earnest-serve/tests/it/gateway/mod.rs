@@ -3,6 +3,7 @@
 mod described;
 mod lab;
 
+mod audit;
 mod hostile;
 mod money;
 mod requests;
