@@ -24,6 +24,13 @@ fn with_last(signature: &Bytes, last: u8) -> Bytes {
     [&signature[..64], &[last]].concat().into()
 }
 
+/// Status of one answer; where it was given, its charge is written down.
+async fn asks(lab: &Lab, holder: &Holder) -> u16 {
+    let (status, _) = lab.chat(&holder.secret, &hello()).await;
+    lab.charged_at_rest(&holder.secret).await;
+    status
+}
+
 /// A chain that nobody answers for.
 fn nowhere() -> ChainThread {
     ChainThread::elsewhere().0
@@ -76,22 +83,22 @@ async fn a_claim_that_is_refused_closes_its_channel_and_holds_up_no_other() {
     let [bad, good] = [lab.holder("mallory", 1_000_000).await, lab.holder("alice", 1_000_000).await];
     lab.change(&bad, |held| held.signature = with_last(&held.signature, 29));
     for holder in [&bad, &good] {
-        assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+        assert_eq!(asks(&lab, holder).await, 200);
     }
     lab.round().await.unwrap();
     assert_eq!([&bad, &good].map(|holder| lab.on_chain(holder).1), [0, cost(7, 3)]);
     assert_eq!(lab.statement(), (1, cost(7, 3), 0), "what stands is stated");
     assert_eq!((lab.held(&bad).state, lab.held(&good).state), (State::Closing, State::Open));
     for round in 0..3 {
-        assert_eq!(lab.chat(&bad.secret, &hello()).await.0, 429, "{round}");
-        assert_eq!(lab.chat(&good.secret, &hello()).await.0, 200, "{round}");
+        assert_eq!(asks(&lab, &bad).await, 429, "{round}");
+        assert_eq!(asks(&lab, &good).await, 200, "{round}");
         lab.round().await.unwrap();
     }
     assert_eq!(lab.on_chain(&good).1, 4 * cost(7, 3));
     // It is written down.
     lab.restart().await;
-    assert_eq!(lab.chat(&bad.secret, &hello()).await.0, 429);
-    assert_eq!(lab.chat(&good.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &bad).await, 429);
+    assert_eq!(asks(&lab, &good).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,12 +111,12 @@ async fn what_is_no_channels_fault_closes_none() {
             .ask(move |chain| chain.send(&key("issuer"), at, &Revenue::rotateCall { which: 0, holder: to }))
             .unwrap()
     };
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     rotate(key("another").address());
     let error = lab.round().await.unwrap_err().to_string();
     assert!(error.contains("NotInRole"), "{error}");
     assert_eq!(lab.held(&holder).state, State::Open);
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     rotate(key("gateway").address());
     lab.round().await.unwrap();
     assert_eq!(lab.on_chain(&holder).1, 2 * cost(7, 3));
@@ -125,8 +132,8 @@ async fn vouchers_that_were_kept_are_mended_or_their_channels_closed() {
     }
     lab.restart().await;
     assert_eq!(lab.held(&alice).signature, good);
-    assert_eq!(lab.chat(&alice.secret, &hello()).await.0, 200);
-    assert_eq!(lab.chat(&mallory.secret, &hello()).await.0, 429);
+    assert_eq!(asks(&lab, &alice).await, 200);
+    assert_eq!(asks(&lab, &mallory).await, 429);
     assert_eq!(lab.held(&mallory).state, State::Closing);
     lab.round().await.unwrap();
     assert_eq!(lab.on_chain(&alice).1, cost(7, 3));
@@ -139,11 +146,11 @@ async fn vouchers_that_were_kept_are_mended_or_their_channels_closed() {
 async fn no_credit_is_given_where_the_chain_was_not_seen_for_long() {
     let mut lab = Lab::open("blind").await;
     let holder = lab.holder("alice", 1_000_000).await;
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     // A third of 900 seconds.
     let ago = |secs| Instant::now().checked_sub(Duration::from_secs(secs));
     lab.change(&holder, |held| held.seen = ago(290));
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     lab.change(&holder, |held| held.seen = ago(301));
     let asked = lab.oracle.count();
     let response = lab.post(&holder.secret, "/chat/completions", &hello()).send().await.unwrap();
@@ -153,13 +160,13 @@ async fn no_credit_is_given_where_the_chain_was_not_seen_for_long() {
     assert!(error["error"]["message"].as_str().unwrap().contains("has not seen the chain"), "{error}");
     assert_eq!((lab.oracle.count(), lab.held(&holder).reserved), (asked, 0));
     lab.round().await.unwrap();
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     // A gateway that has just started has seen nothing.
     lab.restart_by([nowhere(), nowhere()], |_| {}).await;
     lab.gateway.set_prices(prices(&lab));
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 503);
+    assert_eq!(asks(&lab, &holder).await, 503);
     lab.restart().await;
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
 }
 
 fn prices(lab: &Lab) -> earnest_serve::gateway::prices::PriceBook {
@@ -181,7 +188,7 @@ async fn a_claim_that_waits_for_its_block_keeps_no_look_waiting() {
     // From here on what is sent never ends.
     let (stuck, _desk) = ChainThread::elsewhere();
     lab.restart_by([lab.chain.clone(), stuck], |_| {}).await;
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     tokio::time::sleep(Duration::from_millis(600)).await;
     let (at, wallet, config) = (lab.at.channels, holder.wallet.clone(), holder.channel.config());
     let call = Channels::initiateWithdrawCall { config, amount: 1_000 };
@@ -208,7 +215,7 @@ async fn a_journal_that_is_older_than_the_chain_charges_what_was_claimed() {
     })
     .await;
     for _ in 0..3 {
-        assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+        assert_eq!(asks(&lab, &holder).await, 200);
     }
     lab.round().await.unwrap();
     lab.restart_by(ways, |folder| {
@@ -221,7 +228,7 @@ async fn a_journal_that_is_older_than_the_chain_charges_what_was_claimed() {
     .await;
     let held = lab.held(&holder);
     assert_eq!((held.charged, held.claimed, held.state), (3 * cost(7, 3), 3 * cost(7, 3), State::Open));
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     // It is written down, and counted once.
     lab.restart().await;
     assert_eq!(lab.charged(&holder.secret).await, 4 * cost(7, 3));
@@ -262,7 +269,7 @@ async fn a_disk_that_is_full_ends_admission() {
 async fn strangers_cause_no_write() {
     let lab = Lab::open("strangers").await;
     let holder = lab.holder("alice", 1_000_000).await;
-    assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+    assert_eq!(asks(&lab, &holder).await, 200);
     lab.charged_at_rest(&holder.secret).await;
     lab.round().await.unwrap();
     let before = lab.gateway.journal.write(Entry::Flush);
@@ -286,7 +293,7 @@ async fn what_is_not_worth_its_gas_waits_until_the_channel_ends() {
     lab.round().await.unwrap();
     let holder = lab.holder("alice", 1_000_000).await;
     for claimed in [0, 0, 3, 3] {
-        assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 200);
+        assert_eq!(asks(&lab, &holder).await, 200);
         lab.round().await.unwrap();
         assert_eq!(lab.on_chain(&holder).1, claimed * each);
     }
