@@ -144,6 +144,22 @@ impl Chain {
         }
     }
 
+    /// Asks a contract that anyone may have written: it gets so much gas and no more.
+    pub fn call_within<C: SolCall>(
+        &mut self,
+        gas: u64,
+        to: Address,
+        call: &C,
+    ) -> Result<C::Return, ChainError> {
+        let data = call.abi_encode().into();
+        let answer = match self {
+            Chain::Embedded(chain) => chain.call_within(gas, Address::ZERO, to, data),
+            Chain::Node(node) => node.call_within(gas, Address::ZERO, to, data),
+            Chain::Rpc(rpc) => rpc.call_within(gas, to, data),
+        }?;
+        Ok(C::abi_decode_returns(&answer)?)
+    }
+
     /// Asks a contract as of a block; a chain in this process knows only the last.
     pub fn call_in<C: SolCall>(
         &mut self,

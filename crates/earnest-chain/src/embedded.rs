@@ -183,8 +183,19 @@ impl Embedded {
 
     /// Runs a call against the latest state and keeps nothing of it.
     pub fn call(&mut self, from: Address, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
+        self.call_within(TX_GAS_CAP, from, to, data)
+    }
+
+    /// The same with so much gas.
+    pub fn call_within(
+        &mut self,
+        gas: u64,
+        from: Address,
+        to: Address,
+        data: Bytes,
+    ) -> Result<Bytes, ChainError> {
         self.environment();
-        let transaction = self.transaction(from, TxKind::Call(to), data);
+        let transaction = TxEnv { gas_limit: gas, ..self.transaction(from, TxKind::Call(to), data) };
         let result = self.evm.transact(transaction).map_err(|error| ChainError::Node(error.to_string()))?;
         match result.result {
             ExecutionResult::Success { output, .. } => Ok(output.into_data()),

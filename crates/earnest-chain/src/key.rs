@@ -73,7 +73,11 @@ impl Key {
     }
 }
 
-/// Whose signature it is over a digest; `None`: nobody's.
+/// Whose signature it is over a digest; `None`: nobody's. The last byte is 27 or 28, or 0 or 1 as some wallets write it:
+/// others are of transactions, and the same signature should not have a hundred forms.
 pub fn signer_of(digest: B256, signature: &[u8]) -> Option<Address> {
+    if !matches!(signature.get(64), Some(0 | 1 | 27 | 28)) {
+        return None;
+    }
     Signature::from_raw(signature).ok()?.recover_address_from_prehash(&digest).ok()
 }

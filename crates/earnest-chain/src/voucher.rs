@@ -260,9 +260,30 @@ impl Deposit {
     }
 }
 
-/// Whether a plain key's signature over a digest is good: 65 bytes, low s.
+/// Whether the settlement contract takes a plain key's signature over a digest: 65 bytes, low s, 27 or 28 at the end.
 pub fn signed_by(who: Address, digest: B256, signature: &[u8]) -> bool {
-    signature.len() == 65 && low_s(signature) && signer_of(digest, signature) == Some(who)
+    is_canonical(signature) && !who.is_zero() && signer_of(digest, signature) == Some(who)
+}
+
+/// A wallet's signature in the form that the contract takes, if it is good: some wallets write 0 and 1 for 27 and 28.
+pub fn taken(who: Address, digest: B256, signature: &[u8]) -> Option<Bytes> {
+    let mut taken = signature.to_vec();
+    if let Some(last @ (0 | 1)) = taken.get_mut(64) {
+        *last += 27;
+    }
+    signed_by(who, digest, &taken).then(|| taken.into())
+}
+
+/// What a signature's last byte should have been, where all else of it is good.
+pub fn mended(who: Address, digest: B256, signature: &[u8]) -> Option<Bytes> {
+    let head = signature.get(..64)?;
+    let found = [27, 28].map(|last| [head, &[last]].concat());
+    found.into_iter().find(|signature| signed_by(who, digest, signature)).map(Bytes::from)
+}
+
+/// Each signature has one form that is taken: with the other half of all s, as with other last bytes, it would have more.
+fn is_canonical(signature: &[u8]) -> bool {
+    signature.len() == 65 && low_s(signature) && matches!(signature[64], 27 | 28)
 }
 
 /// The other half of all signatures is refused by the contract, as by every careful one.
@@ -290,7 +311,7 @@ impl SignedReceipt {
 
     /// Whose it is.
     pub fn signer(&self, house: House) -> Option<Address> {
-        (self.signature.len() == 65 && low_s(&self.signature))
+        is_canonical(&self.signature)
             .then(|| signer_of(house.receipt(self.receipt.as_bytes()), &self.signature))?
     }
 }
@@ -316,6 +337,23 @@ mod tests {
         assert!(!signed_by(key.address(), digest, &other));
         assert!(!signed_by(key.address(), digest, &signature[..64]));
         assert!(!signed_by(Address::ZERO, digest, &[0; 65]));
+    }
+
+    #[test]
+    fn only_wallets_last_bytes_are_brought_into_form_and_old_ones_are_mended() {
+        let key = Key::from_words("a holder");
+        let digest = keccak256("anything");
+        let good = key.sign(digest);
+        for last in 0..=u8::MAX {
+            let given = [&good[..64], &[last]].concat();
+            let expected =
+                (last == good[64] || u16::from(last) + 27 == u16::from(good[64])).then(|| good.clone());
+            assert_eq!(taken(key.address(), digest, &given), expected, "last byte {last}");
+            assert_eq!(mended(key.address(), digest, &given), Some(good.clone()), "last byte {last}");
+        }
+        assert_eq!(mended(Key::from_words("another").address(), digest, &good), None);
+        assert_eq!(mended(key.address(), digest, &good[..60]), None);
+        assert_eq!(taken(key.address(), digest, &[]), None);
     }
 
     #[test]

@@ -36,6 +36,19 @@ pub struct Account {
     pub in_flight: u64,
     /// Where it is in its life.
     pub state: State,
+    /// Number of the look at the chain that `deposited` is of.
+    pub look: u64,
+}
+
+/// What a look at the chain found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnChain {
+    /// Deposits less what went back.
+    pub deposited: u128,
+    /// Claimed in all.
+    pub claimed: u128,
+    /// A withdrawal has begun.
+    pub withdrawing: bool,
 }
 
 /// Why a request is not let in, or a voucher not taken.
@@ -135,13 +148,30 @@ impl Account {
         Ok(())
     }
 
-    /// What the chain says now. A balance that fell, or a withdrawal that has begun, stops credit for good.
-    pub fn on_chain(&mut self, deposited: u128, claimed: u128, withdrawing: bool) {
-        if (withdrawing || deposited < self.deposited) && self.state == State::Open {
+    /// What the chain said at a look; looks are numbered in the order of their answers, from 1. A balance that fell, or a
+    /// withdrawal that has begun, stops credit for good. Gives the gap where the chain has claimed more than was charged
+    /// here: these books are older than the chain, and `charged` rises to what was claimed (CHAN-1).
+    pub fn on_chain(&mut self, look: u64, seen: OnChain) -> u128 {
+        let newer = look > self.look;
+        // Claims only rise and withdrawals stay begun, however old the answer is; a balance goes both ways.
+        if seen.withdrawing || (newer && seen.deposited < self.deposited) {
+            self.stop();
+        }
+        if newer {
+            (self.look, self.deposited) = (look, seen.deposited);
+        }
+        self.claimed = self.claimed.max(seen.claimed);
+        let gap = self.claimed.saturating_sub(self.charged);
+        self.charged += gap;
+        self.leased = self.leased.max(self.charged + self.reserved);
+        gap
+    }
+
+    /// Gives no more credit. What is in flight ends, and the truth is claimed.
+    pub fn stop(&mut self) {
+        if self.state == State::Open {
             self.state = State::Closing;
         }
-        self.deposited = deposited;
-        self.claimed = self.claimed.max(claimed);
     }
 
     /// What can be claimed now, as a running total: never more than is signed and there.
@@ -226,6 +256,10 @@ mod tests {
         Account { deposited: 1_000, ceiling: 100, ..Account::default() }
     }
 
+    fn seen(deposited: u128, claimed: u128) -> OnChain {
+        OnChain { deposited, claimed, withdrawing: false }
+    }
+
     #[test]
     fn requests_in_flight_count_against_the_ceiling() {
         let mut account = funded();
@@ -249,12 +283,33 @@ mod tests {
     fn a_balance_that_falls_stops_credit_for_good() {
         let mut account = funded();
         account.admit(50, 0).unwrap();
-        account.on_chain(999, 0, false);
+        account.on_chain(1, seen(999, 0));
         assert_eq!(account.admit(1, 0), Err(Refused::Stopped));
-        account.on_chain(5_000, 0, false);
+        account.on_chain(2, seen(5_000, 0));
         assert_eq!(account.renew(200), Err(Refused::Stopped), "a top-up does not wake an old voucher");
         account.settle(50, 50);
         assert_eq!(account.claimable(), 50);
+    }
+
+    #[test]
+    fn an_older_look_that_comes_later_changes_no_balance() {
+        let mut account = funded();
+        account.on_chain(2, seen(5_000, 0));
+        account.on_chain(1, seen(1_000, 0));
+        assert_eq!((account.deposited, account.state), (5_000, State::Open));
+        // What cannot be undone counts, however late it is heard.
+        account.on_chain(1, OnChain { withdrawing: true, ..seen(1_000, 0) });
+        assert_eq!((account.deposited, account.state), (5_000, State::Closing));
+    }
+
+    #[test]
+    fn books_that_are_older_than_the_chain_charge_what_was_claimed() {
+        let mut account = funded();
+        account.admit(50, 0).unwrap();
+        assert_eq!(account.on_chain(1, seen(1_000, 40)), 40);
+        assert_eq!((account.claimed, account.charged, account.left()), (40, 40, 10));
+        assert_eq!(account.on_chain(2, seen(1_000, 40)), 0);
+        assert!(account.holds() && account.charged + account.reserved <= account.leased);
     }
 
     #[test]
@@ -274,13 +329,12 @@ mod tests {
             let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
             let mut account = Account::default();
             let mut open: Vec<u128> = Vec::new();
-            for _ in 0..400 {
+            for look in 1..=400 {
                 match dice.random_range(0..6) {
-                    0 => account.on_chain(
-                        account.deposited + dice.random_range(0..500u128),
-                        account.claimed,
-                        false,
-                    ),
+                    0 => {
+                        let more = dice.random_range(0..500u128);
+                        account.on_chain(look, seen(account.deposited + more, account.claimed));
+                    }
                     1 => drop(account.renew(dice.random_range(0..2_000))),
                     2 | 3 => {
                         let reserve = dice.random_range(1..100);
@@ -293,7 +347,11 @@ mod tests {
                         let reserve = open.swap_remove(dice.random_range(0..open.len()));
                         account.settle(reserve, dice.random_range(0..=reserve));
                     }
-                    _ => account.on_chain(account.deposited, account.claimable(), dice.random_ratio(1, 200)),
+                    _ => {
+                        let withdrawing = dice.random_ratio(1, 200);
+                        let seen = seen(account.deposited, account.claimable());
+                        account.on_chain(look, OnChain { withdrawing, ..seen });
+                    }
                 }
                 assert!(account.holds(), "seed {seed}: {account:?}");
                 assert!(account.charged + account.reserved <= account.leased, "seed {seed}: {account:?}");

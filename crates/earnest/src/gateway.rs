@@ -18,6 +18,7 @@ use earnest_chain::chain::Chain;
 use earnest_chain::deploy::Record;
 use earnest_chain::key::Key;
 use earnest_chain::voucher::{House, Settlement};
+use earnest_core::money::{Cash, Credits};
 use earnest_core::plan::Plan;
 use earnest_serve::chain::ChainThread;
 use earnest_serve::gateway::route::Upstream;
@@ -103,6 +104,13 @@ pub struct Pace {
     /// How often charges are claimed on the chain.
     #[arg(long, value_parser = seconds, default_value = "10 minutes")]
     pub claim_every: u64,
+    /// Cash of a channel under which a claim waits: a row costs some 17,000 gas. Once a week, and where a channel ends, all
+    /// is claimed.
+    #[arg(long, value_name = "AMOUNT", value_parser = cash, default_value = "0.1 cash")]
+    pub claim_least_cash: Cash,
+    /// The same in credits.
+    #[arg(long, value_name = "AMOUNT", value_parser = credits, default_value = "0.1 credits")]
+    pub claim_least_credits: Credits,
     /// Time between the start of a channel's withdrawal and its end: 15 minutes to 30 days.
     #[arg(long, value_parser = seconds, default_value = "1 day")]
     pub withdraw_delay: u64,
@@ -120,6 +128,18 @@ pub struct Pace {
     pub silence_ms: u64,
 }
 
+/// `0.5 cash`
+fn cash(text: &str) -> Result<Cash, String> {
+    let amount = text.trim().strip_suffix("cash").and_then(|amount| Cash::parse(amount.trim()));
+    amount.ok_or_else(|| "an amount such as \"0.5 cash\" is expected".into())
+}
+
+/// `0.5 credits`
+fn credits(text: &str) -> Result<Credits, String> {
+    let amount = text.trim().strip_suffix("credits").and_then(|amount| Credits::parse(amount.trim()));
+    amount.ok_or_else(|| "an amount such as \"0.5 credits\" is expected".into())
+}
+
 impl Pace {
     /// As the gateway takes them.
     pub fn settings(&self, folder: &Path, plan: &Plan) -> Result<Settings> {
@@ -129,6 +149,7 @@ impl Pace {
         let mut settings = Settings::new(folder.to_path_buf());
         settings.share_bps = plan.providers.as_ref().map_or(0, |providers| providers.share.get());
         settings.claim_every = Duration::from_secs(self.claim_every.max(1));
+        settings.claim_least = [self.claim_least_credits.units(), self.claim_least_cash.units().into()];
         settings.withdraw_delay = self.withdraw_delay;
         settings.most_written = self.most_written;
         settings.concurrency_per_key = self.concurrency;

@@ -19,8 +19,19 @@ use crate::embedded::TX_GAS_CAP;
 impl Node {
     /// Runs a call on the state as it is now and keeps nothing of it.
     pub fn call(&self, from: Address, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
+        self.call_within(TX_GAS_CAP, from, to, data)
+    }
+
+    /// The same with so much gas.
+    pub fn call_within(
+        &self,
+        gas: u64,
+        from: Address,
+        to: Address,
+        data: Bytes,
+    ) -> Result<Bytes, ChainError> {
         let transaction = TxEnv { caller: from, kind: TxKind::Call(to), data, ..TxEnv::default() };
-        output(self.run(self.with_gas(transaction, TX_GAS_CAP), None)?)
+        output(self.run(self.with_gas(transaction, gas), None)?)
     }
 
     /// The same as a wallet asks it, on a state that may be changed for it.

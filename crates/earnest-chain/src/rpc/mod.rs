@@ -278,6 +278,13 @@ impl Rpc {
         self.ask(async |node| node.call(request.clone()).await)
     }
 
+    /// Asks a contract, which gets so much gas.
+    pub fn call_within(&self, gas: u64, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
+        let request = TransactionRequest { to: Some(TxKind::Call(to)), gas: Some(gas), ..Default::default() };
+        let request = TransactionRequest { input: data.into(), ..request };
+        self.ask(async |node| node.call(request.clone()).await)
+    }
+
     /// Asks a contract as of a block.
     pub fn call_in(&self, block: u64, to: Address, data: Bytes) -> Result<Bytes, ChainError> {
         let request = TransactionRequest { to: Some(TxKind::Call(to)), ..Default::default() };

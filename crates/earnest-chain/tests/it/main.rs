@@ -21,4 +21,5 @@ mod story;
 mod thief;
 mod treasury;
 mod vault;
+mod vouchers;
 mod world;

@@ -66,12 +66,18 @@ struct Desk {
     /// Decisions are made and written down one after the other.
     decisions: Mutex<(Book, Log)>,
     pace: Mutex<Pace>,
+    /// Of questions to wallets that may be contracts: who asks has not shown yet that the wallet is theirs.
+    questions: Mutex<Pace>,
     /// Requests that are being worked on.
     busy: Arc<tokio::sync::Semaphore>,
 }
 
 /// Most requests that are worked on at once.
 const MOST_BUSY: usize = 64;
+/// Questions to contracts in a minute.
+const QUESTIONS_A_MINUTE: u32 = 120;
+/// Gas of such a question: some check a passkey or a dozen owners, and none needs more.
+const QUESTION_GAS: u64 = 3_000_000;
 
 /// What a wallet asks.
 #[derive(Clone, Debug)]
@@ -107,6 +113,8 @@ impl Attester {
         Ok(Attester(Arc::new(Desk {
             sign_in: SignIn::new(record.chain_id, &plan.offering.name, origins),
             pace: Mutex::new(Pace::new(rules.per_wallet, rules.overall, Instant::now())),
+            // No less for one wallet than for all: anyone can ask in its name.
+            questions: Mutex::new(Pace::new(QUESTIONS_A_MINUTE, QUESTIONS_A_MINUTE, Instant::now())),
             plan,
             record,
             keys,
@@ -136,9 +144,9 @@ impl Attester {
     pub async fn permit(&self, request: Request) -> Result<SignedPermit, Refusal> {
         let round = self.0.round(&request.round)?;
         let wallet = request.wallet;
-        self.blocking(move |desk| desk.sign_in(&request)).await?;
+        let known = self.blocking(move |desk| desk.sign_in(&request).map(|()| desk.knows(wallet))).await?;
         // From here on whoever asks has the wallet; a stranger cannot use up its turn.
-        lock(&self.0.pace).admit(wallet, Instant::now())?;
+        lock(&self.0.pace).admit(wallet, known, Instant::now())?;
         let admission = match self.admission(wallet, round).await {
             Ok(admission) => admission,
             Err(refusal) => {
@@ -216,16 +224,23 @@ impl Desk {
         self.sign_in.spend(challenge, now)
     }
 
+    /// The rules name the wallet, or it was given a permit.
+    fn knows(&self, wallet: Address) -> bool {
+        self.rules.of(wallet).is_some() || lock(&self.decisions).0.entity_of(wallet).is_some()
+    }
+
     /// A wallet that is a contract says itself what it signed.
     fn ask_contract(&self, request: &Request, digest: B256) -> Result<(), Refusal> {
         let wallet = request.wallet;
+        let known = self.knows(wallet);
+        lock(&self.questions).admit(wallet, known, Instant::now())?;
         let signature = request.signature.clone().into();
         let call = ContractWallet::isValidSignatureCall { hash: digest, signature };
         let signed = self.chain.ask(move |chain| {
             if chain.code(wallet)?.is_empty() {
                 return Ok(false);
             }
-            match chain.call(wallet, &call) {
+            match chain.call_within(QUESTION_GAS, wallet, &call) {
                 Ok(magic) => Ok(magic.0 == IS_VALID),
                 Err(error @ ChainError::Node(_)) => Err(error),
                 Err(_) => Ok(false),

@@ -18,12 +18,14 @@ struct Bucket {
     at: Instant,
 }
 
-/// Buckets of all and of each wallet.
+/// Buckets of all and of each wallet. Strangers have half of what all have, so that they never use up the turn of those
+/// whom the service knows.
 #[derive(Debug)]
 pub(super) struct Pace {
     per_wallet: u32,
     overall: u32,
     all: Bucket,
+    strangers: Bucket,
     wallets: HashMap<Address, Bucket>,
 }
 
@@ -50,23 +52,35 @@ impl Bucket {
     }
 }
 
+/// What strangers have of what all have, rounded up: someone has to be the first.
+fn half(overall: u32) -> u32 {
+    overall.div_ceil(2)
+}
+
 impl Pace {
     pub(super) fn new(per_wallet: u32, overall: u32, now: Instant) -> Self {
-        Pace { per_wallet, overall, all: Bucket::full(overall, now), wallets: HashMap::new() }
+        let [all, strangers] = [overall, half(overall)].map(|a_minute| Bucket::full(a_minute, now));
+        Pace { per_wallet, overall, all, strangers, wallets: HashMap::new() }
     }
 
-    /// Takes one request of a wallet, where there is one left.
-    pub(super) fn admit(&mut self, wallet: Address, now: Instant) -> Result<(), Refusal> {
-        let Pace { per_wallet, overall, all, wallets } = self;
+    /// Takes one request of a wallet, where there is one left. `known`: the service has approved it, or given it a permit.
+    pub(super) fn admit(&mut self, wallet: Address, known: bool, now: Instant) -> Result<(), Refusal> {
+        let Pace { per_wallet, overall, all, strangers, wallets } = self;
+        let theirs = half(*overall);
+        all.fill(*overall, now);
+        strangers.fill(theirs, now);
+        // Before a stranger takes a place among the wallets that are watched.
+        if !known && strangers.is_empty() {
+            return Err(Refusal::TooOften { wait_secs: strangers.wait_secs(theirs) });
+        }
         if wallets.len() >= MOST_WALLETS {
             wallets.retain(|_, bucket| now.saturating_duration_since(bucket.at).as_secs() < 60);
         }
-        if wallets.len() >= MOST_WALLETS {
+        if !known && wallets.len() >= MOST_WALLETS {
             return Err(Refusal::TooOften { wait_secs: 60 });
         }
         let own = wallets.entry(wallet).or_insert_with(|| Bucket::full(*per_wallet, now));
         own.fill(*per_wallet, now);
-        all.fill(*overall, now);
         if own.is_empty() {
             return Err(Refusal::TooOften { wait_secs: own.wait_secs(*per_wallet) });
         }
@@ -75,6 +89,9 @@ impl Pace {
         }
         own.left -= 1_000;
         all.left -= 1_000;
+        if !known {
+            strangers.left -= 1_000;
+        }
         Ok(())
     }
 }
@@ -90,10 +107,26 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(2, 3, start);
         let [a, b] = [1, 2].map(Address::repeat_byte);
-        assert_eq!([a, a, b].map(|wallet| pace.admit(wallet, start)), [Ok(()), Ok(()), Ok(())]);
-        assert_eq!(pace.admit(a, start), Err(Refusal::TooOften { wait_secs: 30 }));
-        assert_eq!(pace.admit(b, start), Err(Refusal::TooOften { wait_secs: 20 }));
-        assert_eq!(pace.admit(b, start + Duration::from_secs(20)), Ok(()));
-        assert_eq!(pace.admit(a, start + Duration::from_secs(60)), Ok(()));
+        assert_eq!([a, a, b].map(|wallet| pace.admit(wallet, true, start)), [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(pace.admit(a, true, start), Err(Refusal::TooOften { wait_secs: 30 }));
+        assert_eq!(pace.admit(b, true, start), Err(Refusal::TooOften { wait_secs: 20 }));
+        assert_eq!(pace.admit(b, true, start + Duration::from_secs(20)), Ok(()));
+        assert_eq!(pace.admit(a, true, start + Duration::from_secs(60)), Ok(()));
+    }
+
+    #[test]
+    fn strangers_never_use_up_the_turn_of_those_who_are_known() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10, 100, start);
+        let stranger = |number: u32| Address::left_padding_from(&(1_000 + number).to_be_bytes());
+        let served = (0..100_000).filter(|number| pace.admit(stranger(*number), false, start).is_ok());
+        assert_eq!(served.count(), 50);
+        assert_eq!(pace.wallets.len(), 50, "who is not served takes no place");
+        let known = |number: u8| Address::repeat_byte(number);
+        let served = (0..200).filter(|number| pace.admit(known(*number), true, start).is_ok());
+        assert_eq!(served.count(), 50);
+        // And those who are known keep a stranger waiting, but not for ever.
+        assert!(pace.admit(stranger(0), false, start).is_err());
+        assert_eq!(pace.admit(stranger(0), false, start + Duration::from_secs(60)), Ok(()));
     }
 }

@@ -1,16 +1,19 @@
 //! The gateway's channels and keys in memory. What is spoken for is counted under a channel's lock; what a crash may
-//! not forget goes to the journal before the lock's owner tells anyone.
+//! not forget goes to the journal under the lock of what it changes, so that the journal's order is the memory's.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::hash_map::Entry as Slot;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{B256, Bytes, hex};
 use earnest_chain::voucher::Channel;
-use earnest_core::account::{Account, Budget, OverLimit, Refused};
+use earnest_core::account::{Account, Budget, OverLimit, Refused, State};
 use sha2::{Digest, Sha256};
 
-use super::journal::{ChannelRow, Coin, Entry, Journal, Kept, KeyRow, Limits};
+use super::journal::{ChannelRow, Coin, Entry, Journal, Kept, KeyRow, Limits, Space};
 
 /// One channel.
 pub struct Line {
@@ -20,12 +23,39 @@ pub struct Line {
     pub channel: Channel,
     /// Its coin.
     pub coin: Coin,
+    /// How old the last look at it may be while it gives credit; none: there is no chain to look at.
+    pub sight: Option<Duration>,
+    /// Its books, and what changes with them.
+    pub account: Mutex<Held>,
+}
+
+/// What is under one channel's lock.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
     /// Its books.
-    pub account: Mutex<Account>,
-    /// Signature of its highest voucher.
-    pub signature: Mutex<Bytes>,
+    pub books: Account,
+    /// Signature of the voucher whose ceiling is in the books.
+    pub signature: Bytes,
     /// Time of the last order that was followed, in milliseconds.
-    pub ordered: AtomicU64,
+    pub ordered: u64,
+    /// When the chain was last asked about it and answered.
+    pub seen: Option<Instant>,
+    /// The settlement contract refuses its claim: it does not hold up those of others again.
+    pub refused: bool,
+}
+
+impl Deref for Held {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        &self.books
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Account {
+        &mut self.books
+    }
 }
 
 /// One API key.
@@ -41,10 +71,10 @@ pub struct ApiKey {
 }
 
 /// All of them.
-#[derive(Default)]
 pub struct Books {
     lines: RwLock<HashMap<B256, Arc<Line>>>,
     keys: RwLock<HashMap<B256, Arc<ApiKey>>>,
+    watched: bool,
 }
 
 /// A request that is not let in.
@@ -54,6 +84,10 @@ pub enum NotAdmitted {
     Channel(Refused),
     /// The key's limit.
     Key(OverLimit),
+    /// The chain was not seen for too long: a withdrawal may have begun, and nobody knows.
+    Unseen,
+    /// The journal's disk is all but full.
+    NoSpace,
 }
 
 /// How a secret is kept.
@@ -67,16 +101,16 @@ pub fn key_id(hash: B256) -> String {
 }
 
 impl Books {
-    /// As they were kept.
-    pub fn of(kept: Kept) -> Self {
-        let books = Books::default();
+    /// As they were kept. `watched`: there is a chain, and without its word there is no credit.
+    pub fn of(kept: Kept, watched: bool) -> Self {
+        let books = Books { lines: RwLock::default(), keys: RwLock::default(), watched };
         for row in kept.channels {
-            books.add_line(row);
+            books.add_line(row, |_| {});
         }
         for (row, budget) in kept.keys {
             // A key's channel is written before it, and channels are never deleted.
             if let Some(line) = books.line(row.channel) {
-                books.put_key(line, row, budget);
+                books.add_key(line, row, budget, |_| {});
             }
         }
         books
@@ -92,12 +126,16 @@ impl Books {
         self.lines.read().expect("no panic holds it").values().cloned().collect()
     }
 
-    /// Adds a channel, unless it is there.
-    pub fn add_line(&self, row: ChannelRow) -> Arc<Line> {
+    /// Adds a channel, unless it is there. `write` is told of a new one, under the lock.
+    pub fn add_line(&self, row: ChannelRow, write: impl FnOnce(&Line)) -> Arc<Line> {
         let ChannelRow { id, channel, coin, account, signature, ordered } = row;
         let line = || {
-            let (account, signature) = (Mutex::new(account), Mutex::new(signature));
-            Arc::new(Line { id, channel, coin, account, signature, ordered: AtomicU64::new(ordered) })
+            let held = Held { books: account, signature, ordered, ..Held::default() };
+            // A third of the time that a withdrawal takes, rounded down: what is left is for claiming.
+            let sight = self.watched.then(|| Duration::from_secs(channel.withdraw_delay) / 3);
+            let line = Arc::new(Line { id, channel, coin, sight, account: Mutex::new(held) });
+            write(&line);
+            line
         };
         self.lines.write().expect("no panic holds it").entry(id).or_insert_with(line).clone()
     }
@@ -119,17 +157,21 @@ impl Books {
         found
     }
 
-    /// Adds a key.
-    pub fn put_key(&self, line: Arc<Line>, row: KeyRow, budget: Budget) -> Arc<ApiKey> {
-        let hash = row.hash;
-        let key = Arc::new(ApiKey {
-            line,
-            row: RwLock::new(row),
-            budget: Mutex::new(budget),
-            in_flight: AtomicU32::new(0),
-        });
-        self.keys.write().expect("no panic holds it").insert(hash, key.clone());
-        key
+    /// Adds a key, unless there is or was one with its secret. `write` is told of a new one, under the lock.
+    pub fn add_key(&self, line: Arc<Line>, row: KeyRow, budget: Budget, write: impl FnOnce(&KeyRow)) -> bool {
+        let mut keys = self.keys.write().expect("no panic holds it");
+        let Slot::Vacant(place) = keys.entry(row.hash) else { return false };
+        write(&row);
+        let (row, budget) = (RwLock::new(row), Mutex::new(budget));
+        place.insert(Arc::new(ApiKey { line, row, budget, in_flight: AtomicU32::new(0) }));
+        true
+    }
+}
+
+impl Line {
+    /// Whether the chain was seen lately enough for credit.
+    fn in_sight(&self, held: &Held) -> bool {
+        self.sight.is_none_or(|most| held.seen.is_some_and(|seen| seen.elapsed() <= most))
     }
 }
 
@@ -137,6 +179,12 @@ impl ApiKey {
     /// Its public name.
     pub fn row_id(&self) -> String {
         self.row.read().expect("no panic holds it").id.clone()
+    }
+
+    /// Whether any request could be paid, before more is known of it.
+    pub fn could_pay(&self) -> bool {
+        let held = self.line.account.lock().expect("no panic holds it");
+        held.state == State::Open && held.left() > 0
     }
 
     /// Takes a request in: what it reserves, and the journal's number that must be on the disk before its first byte.
@@ -147,13 +195,19 @@ impl ApiKey {
         lease: u128,
         day: u64,
     ) -> Result<Option<u64>, NotAdmitted> {
+        if journal.space() == Space::None {
+            return Err(NotAdmitted::NoSpace);
+        }
         let mut budget = self.budget.lock().expect("no panic holds it");
+        let mut held = self.line.account.lock().expect("no panic holds it");
+        // A channel that is closed is told so, whatever is seen of the chain.
+        if held.state == State::Open && !self.line.in_sight(&held) {
+            return Err(NotAdmitted::Unseen);
+        }
         budget.admit(reserve, day).map_err(NotAdmitted::Key)?;
-        let mut account = self.line.account.lock().expect("no panic holds it");
-        match account.admit(reserve, lease) {
+        match held.admit(reserve, lease) {
             Ok(lease) => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
-                // Under the lock, so that leases are written in the order in which they rise.
                 Ok(lease.map(|upto| journal.write(Entry::Lease(self.line.id, upto))))
             }
             Err(refused) => {
@@ -171,12 +225,18 @@ impl ApiKey {
     }
 
     /// Its holder sets other limits.
-    pub fn limit(&self, limits: Limits) -> KeyRow {
+    pub fn limit(&self, journal: &Journal, limits: Limits) {
+        let mut row = self.row.write().expect("no panic holds it");
         let mut budget = self.budget.lock().expect("no panic holds it");
         (budget.total, budget.per_day) = (limits.total, limits.per_day);
-        drop(budget);
-        let mut row = self.row.write().expect("no panic holds it");
         row.limits = limits;
-        row.clone()
+        journal.write(Entry::Key(row.clone()));
+    }
+
+    /// Its holder takes it back.
+    pub fn revoke(&self, journal: &Journal) {
+        let mut row = self.row.write().expect("no panic holds it");
+        row.revoked = true;
+        journal.write(Entry::Key(row.clone()));
     }
 }

@@ -2,8 +2,9 @@
 //! answers that may be asked for again, claims and statements. One thread writes; what comes within a flush interval
 //! shares one transaction and one sync. Nothing is read back but at the start, by pages and by claims.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::crash;
-use tables::{SCHEMA, Totals, VERSION, close_marks, put, read};
+use tables::{Totals, VERSION, close_marks, make, put, read};
 
 mod questions;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 /// How long a charge waits for others to share a sync with.
 const FLUSH: Duration = Duration::from_millis(50);
@@ -120,10 +123,10 @@ pub struct Charge {
 /// An answer that is given again to the same `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// Whose channel.
+    pub channel: B256,
     /// Whose.
     pub key: String,
-    /// Whose channel paid it.
-    pub channel: B256,
     /// The header.
     pub idempotency: String,
     /// SHA-256 of the body that was asked.
@@ -132,7 +135,7 @@ pub struct Answer {
     pub id: String,
     /// `application/json` or `text/event-stream`.
     pub content_type: String,
-    /// The answer. Empty: it broke off, and the charge says how far it came.
+    /// The answer. Empty: it broke off or could not be kept, and the charge says how far it came.
     pub body: Bytes,
     /// Milliseconds since 1970.
     pub time: u64,
@@ -160,6 +163,8 @@ pub enum Entry {
     Ordered(B256, u64),
     /// What the chain says: deposited, claimed, and where the channel is in its life.
     Chain(B256, u128, u128, State),
+    /// The chain had claimed more than was charged, and this is charged now.
+    Restored(B256, u128),
     /// What may be charged before more is written.
     Lease(B256, u128),
     /// A key, or new limits of one, or that it is taken back.
@@ -228,8 +233,77 @@ pub struct Claimable {
     pub pays: Vec<(Address, u128)>,
 }
 
+/// How much of the disk may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of one channel's answers that are kept for their `Idempotency-Key`.
+    pub answers_of_channel: u64,
+    /// Bytes of all of them.
+    pub answers: u64,
+    /// Free bytes under which no more answers are kept.
+    pub free_for_answers: u64,
+    /// Free bytes under which nothing more is admitted.
+    pub free: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { answers_of_channel: 256 << 20, answers: 8 << 30, free_for_answers: 1 << 30, free: 128 << 20 }
+    }
+}
+
+/// What room the disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Space {
+    /// Enough.
+    Enough,
+    /// Not for answers that may be asked for again.
+    Little,
+    /// Not for charges either.
+    None,
+}
+
+/// The room that the disk had when it was looked at last.
+#[derive(Default)]
+struct Room(AtomicU8);
+
+impl Room {
+    fn get(&self) -> Space {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Space::Enough,
+            1 => Space::Little,
+            _ => Space::None,
+        }
+    }
+}
+
+/// Free bytes of a file's disk for who is not its administrator; none where that cannot be asked.
+fn free_bytes(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    let free = rustix::fs::statvfs(path).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    #[cfg(not(unix))]
+    let free = None;
+    free
+}
+
+/// Makes a file, or takes what is there, for its owner's eyes alone: what the gateway knows of its holders is in it.
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
+}
+
 /// The journal.
 pub struct Journal {
+    path: PathBuf,
+    bounds: Bounds,
+    room: Arc<Room>,
     queue: Arc<Queue>,
     durable: watch::Receiver<u64>,
     reader: Mutex<Connection>,
@@ -264,6 +338,14 @@ struct Waiting {
 impl Queue {
     fn put(&self, entry: Entry) -> u64 {
         let mut waiting = self.waiting.lock().expect("no panic holds it");
+        // Where nothing waits there is nothing to sync: strangers can ask for this.
+        if matches!(entry, Entry::Flush) {
+            if !waiting.entries.is_empty() && !waiting.urgent {
+                waiting.urgent = true;
+                self.arrived.notify_one();
+            }
+            return waiting.given;
+        }
         waiting.given += 1;
         let number = waiting.given;
         // Whoever waits for a number that comes too late hears that the writer is gone.
@@ -310,11 +392,20 @@ pub fn day_of(time: u64) -> u64 {
 impl Journal {
     /// Opens a file, or makes it. A second process is refused. `sign` gives a signature to the receipts of streams that a
     /// crash cut off.
-    pub fn open(path: &Path, sign: impl Fn(String) -> SignedReceipt) -> Result<(Self, Kept)> {
-        let lock = File::create(path.with_extension("lock"))
-            .with_context(|| format!("cannot write beside {}", path.display()))?;
+    pub fn open(path: &Path, bounds: Bounds, sign: impl Fn(String) -> SignedReceipt) -> Result<(Self, Kept)> {
+        let beside = || format!("cannot write beside {}", path.display());
+        let lock = private(&path.with_extension("lock")).with_context(beside)?;
         if lock.try_lock().is_err() {
             bail!("another gateway has {} open\n  hint: only one may write a journal", path.display());
+        }
+        // SQLite gives the files beside it the same mode; those of an earlier version have another.
+        private(path).with_context(beside)?;
+        for ending in ["-wal", "-shm"] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(ending);
+            if Path::new(&file).exists() {
+                private(Path::new(&file)).with_context(beside)?;
+            }
         }
         let connect = || -> Result<Connection> {
             let connection = Connection::open(path)?;
@@ -324,6 +415,7 @@ impl Journal {
             connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
         };
+        let room = Arc::new(Room::default());
         let open = || -> Result<(Connection, Kept, Totals)> {
             let mut connection = connect()?;
             let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -332,9 +424,8 @@ impl Journal {
                     "it was written by a later version of Earnest ({version}, and this one knows {VERSION})"
                 );
             }
-            connection.execute_batch(SCHEMA)?;
-            connection.pragma_update(None, "user_version", VERSION)?;
-            let mut totals = Totals::default();
+            make(&mut connection)?;
+            let mut totals = Totals::of(&connection, bounds, room.clone())?;
             let cut_off = close_marks(&mut connection, &mut totals, &sign)?;
             let kept = Kept { cut_off, ..read(&connection)? };
             Ok((connection, kept, totals))
@@ -348,13 +439,37 @@ impl Journal {
             entries.close();
         })?;
         let journal = Journal {
+            path: path.to_path_buf(),
+            bounds,
+            room,
             queue,
             durable,
             reader: Mutex::new(connect()?),
             writer: Mutex::new(Some(writer)),
             lock: Mutex::new(Some(lock)),
         };
+        journal.look_at_disk();
         Ok((journal, kept))
+    }
+
+    /// What room the disk had when it was looked at last.
+    pub fn space(&self) -> Space {
+        self.room.get()
+    }
+
+    /// Looks how much room the disk has, and says so where that changed.
+    pub fn look_at_disk(&self) {
+        let Some(free) = free_bytes(&self.path) else { return };
+        let (space, words) = if free < self.bounds.free {
+            (Space::None, "nothing more is admitted")
+        } else if free < self.bounds.free_for_answers {
+            (Space::Little, "answers are not kept for their Idempotency-Key")
+        } else {
+            (Space::Enough, "there is room again")
+        };
+        if self.room.0.swap(space as u8, Ordering::Relaxed) != space as u8 {
+            eprintln!("warning: the journal's disk has {} MiB left: {words}", free >> 20);
+        }
     }
 
     /// Hands in an entry and says its number. Entries are written in the order of their numbers.
@@ -441,68 +556,5 @@ fn write(mut connection: Connection, mut totals: Totals, entries: &Queue, told: 
         }
         crash::point("journal-after");
         let _ = told.send(last);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_that_comes_after_its_charge_is_dropped() {
-        let folder = std::env::temp_dir().join(format!("earnest-journal-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("gateway.db");
-        let sign = |receipt: String| SignedReceipt { receipt, signature: Bytes::new() };
-        let (id, key) = (B256::repeat_byte(1), "key_1".to_owned());
-        let channel = Channel {
-            payer: Address::ZERO,
-            payer_authorizer: Address::ZERO,
-            receiver: Address::ZERO,
-            receiver_authorizer: Address::ZERO,
-            token: Address::ZERO,
-            withdraw_delay: 0,
-            salt: B256::ZERO,
-        };
-        let row = KeyRow {
-            id: key.clone(),
-            hash: B256::ZERO,
-            channel: id,
-            name: "laptop".into(),
-            limits: Limits::default(),
-            created: 0,
-            revoked: false,
-        };
-        let charge = Charge {
-            id: "req_1".into(),
-            channel: id,
-            key,
-            provider: Address::ZERO,
-            model: "echo".into(),
-            price_version: 1,
-            usage: Usage::default(),
-            charge: 16,
-            pay: 0,
-            time: 0,
-            complete: true,
-            estimated: false,
-            receipt: sign("{}".into()),
-        };
-
-        let (journal, _) = Journal::open(&path, sign).unwrap();
-        journal.write(Entry::Open(id, channel, Coin::Cash));
-        journal.write(Entry::Key(row));
-        journal.write(Entry::Mark(Box::new(Charge { charge: 9, ..charge.clone() })));
-        journal.write(Entry::Charge(Box::new(charge.clone())));
-        let late = journal.write(Entry::Mark(Box::new(Charge { charge: 15, ..charge.clone() })));
-        journal.write(Entry::Flush);
-        assert!(journal.durable_blocking(late));
-        journal.close();
-
-        let (journal, kept) = Journal::open(&path, sign).unwrap();
-        assert_eq!((kept.cut_off, kept.channels[0].account.charged), (0, 16));
-        assert_eq!(journal.charges(id, 9).unwrap(), [charge]);
-        journal.close();
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -3,6 +3,7 @@
 //! batches. What is durable before which byte leaves is written in `docs/gateway.md`.
 
 pub mod books;
+mod clock;
 pub mod crash;
 pub mod delivery;
 pub mod job;
@@ -23,10 +24,10 @@ pub mod till;
 mod trace;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use alloy_primitives::{Address, hex};
 use anyhow::Result;
@@ -41,7 +42,8 @@ use earnest_chain::voucher::{House, Settlement};
 use earnest_core::money::{Cash, Credits};
 
 use self::books::Books;
-use self::journal::{Coin, Journal};
+pub use self::clock::now_ms;
+use self::journal::{Bounds, Coin, Journal};
 use self::metrics::Metrics;
 use self::prices::PriceBook;
 use self::refusal::Refusal;
@@ -61,6 +63,8 @@ use crate::provider::roster::Roster;
 pub struct Settings {
     /// Folder of the journal.
     pub folder: PathBuf,
+    /// How much of its disk may be taken.
+    pub bounds: Bounds,
     /// Upstreams of the issuer's own.
     pub upstreams: Vec<Upstream>,
     /// Settings of models, by their names in the price list.
@@ -85,7 +89,7 @@ pub struct Settings {
     pub lease_requests: u64,
     /// How often charges are claimed.
     pub claim_every: Duration,
-    /// Charges of a channel, in base units by coin, that are not worth a claim yet.
+    /// Charges of a channel, in base units by coin, under which they are not worth a claim yet.
     pub claim_least: [u128; 2],
     /// Blocks that a deposit must be under.
     pub confirmations: u64,
@@ -98,6 +102,7 @@ impl Settings {
     pub fn new(folder: PathBuf) -> Self {
         Settings {
             folder,
+            bounds: Bounds::default(),
             upstreams: Vec::new(),
             dialects: BTreeMap::new(),
             providers: Admission::Only(Default::default()),
@@ -179,8 +184,12 @@ pub struct Gateway {
     till: Option<till::Till>,
     /// Whoever claims, states or sends back has this: what one has sent must be on the chain before the next looks.
     sending: Mutex<()>,
-    /// Looks at single channels at once: strangers can ask for them.
+    /// The day on which whatever was left was claimed last.
+    swept: AtomicU64,
+    /// Looks at single channels at once.
     looks: tokio::sync::Semaphore,
+    /// The same for channels that are not known here: anyone can ask for them, and keeps no holder waiting.
+    strangers: tokio::sync::Semaphore,
     /// For long requests.
     bodies: Rooms,
     /// For long answers that are held whole.
@@ -191,14 +200,12 @@ pub struct Gateway {
 
 /// Looks at once.
 const LOOKS: usize = 8;
+/// Looks at channels that are not known, at once.
+const STRANGERS: usize = 4;
 /// How often marks of streams are written.
 const MARKS: Duration = Duration::from_millis(200);
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
+/// Every so many marks the disk's room is looked at.
+const DISK_MARKS: u64 = 5;
 
 /// A request's name: in the order of time, so that the journal's index grows at its end.
 fn new_id() -> String {
@@ -228,19 +235,19 @@ impl Gateway {
         till: Option<till::Till>,
     ) -> Result<Arc<Self>> {
         let (house, signer) = (place.house, key.clone());
-        std::fs::create_dir_all(&settings.folder)?;
+        make_private(&settings.folder)?;
         let sign = move |receipt| earnest_chain::voucher::SignedReceipt::sign(house, &signer, receipt);
-        let (journal, kept) = Journal::open(&settings.folder.join("gateway.db"), sign)?;
+        let (journal, kept) = Journal::open(&settings.folder.join("gateway.db"), settings.bounds, sign)?;
         if kept.cut_off > 0 {
             eprintln!("{} streams that were cut off are charged up to their last mark", kept.cut_off);
         }
         let roster = Arc::new(Roster::default());
         let routes = Routes::new(roster.clone(), settings.upstreams.clone(), settings.patience)?;
-        Ok(Arc::new(Gateway {
+        let gateway = Arc::new(Gateway {
             house,
             key,
             journal,
-            books: Books::of(kept),
+            books: Books::of(kept, till.is_some()),
             routes,
             roster,
             names: Arc::new(Names::of(&settings.names)?),
@@ -254,13 +261,21 @@ impl Gateway {
             claim_now: tokio::sync::Notify::new(),
             till,
             sending: Mutex::default(),
+            swept: AtomicU64::new(0),
             looks: tokio::sync::Semaphore::new(LOOKS),
+            strangers: tokio::sync::Semaphore::new(STRANGERS),
             bodies: Rooms::new(settings.bodies, serve::BODY),
             answers: Rooms::new(settings.bodies, serve::ANSWER),
             left: left::Kept::default(),
             settings,
             place,
-        }))
+        });
+        gateway.check_vouchers()?;
+        // Until the first look that succeeds nothing is admitted.
+        if let Err(error) = gateway.look_round() {
+            eprintln!("warning: the gateway does not see the chain yet: {error:#}");
+        }
+        Ok(gateway)
     }
 
     /// The version of the price list that is in force.
@@ -284,11 +299,14 @@ impl Gateway {
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(MARKS);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
+            for tick in 0_u64.. {
                 ticks.tick().await;
                 let Some(gateway) = marks.upgrade() else { return };
                 stream::write_marks(&gateway);
                 gateway.left.sweep();
+                if tick.is_multiple_of(DISK_MARKS) {
+                    gateway.journal.look_at_disk();
+                }
                 gateway
                     .metrics
                     .journal_behind
@@ -315,6 +333,15 @@ impl Gateway {
         self.journal.close();
         self.trace.close();
     }
+}
+
+/// Makes a folder for its owner's eyes alone; one that is there stays as it is.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 /// All that the gateway serves. Layers cost a request two allocations each and copies of what it carries: what is paid

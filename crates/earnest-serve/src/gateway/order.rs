@@ -2,14 +2,13 @@
 //! its time must be later than that of the last one. The gateway never sees that key, nor an API key before it is used.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use alloy_primitives::{B256, Bytes};
 use axum::body::Bytes as Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use earnest_chain::voucher::{Channel, signed_by};
-use earnest_core::account::{Account, Budget, Refused, State as Life};
+use earnest_chain::voucher::{Channel, taken};
+use earnest_core::account::{Account, Budget, OnChain, Refused, State as Life};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -137,6 +136,10 @@ pub async fn post(State(gateway): State<Arc<Gateway>>, body: axum::body::Body) -
     Ok(axum::Json(state).into_response())
 }
 
+fn exists() -> Refusal {
+    Refusal::Conflict("this key exists, or was revoked: make another secret".into())
+}
+
 fn bad(why: impl std::fmt::Display) -> Refusal {
     Refusal::Bad(why.to_string(), None)
 }
@@ -149,8 +152,14 @@ impl Gateway {
         let Signed { channel, order: raw, time, signature } = signed;
         let id = self.place.settlement.channel_id(&channel);
         let id = id.ok_or_else(|| bad("the channel's withdrawDelay does not fit 40 bits"))?;
+        if channel.payer_authorizer.is_zero() {
+            return Err(bad(
+                "the channel has no payerAuthorizer: what its payer would take for a signature, only its contract knows; open one with a signing key",
+            ));
+        }
+        // In either form of the last byte: an order never goes to the chain.
         let digest = self.house.order(id, raw.get().as_bytes(), time);
-        if !signed_by(channel.payer_authorizer, digest, &signature) {
+        if taken(channel.payer_authorizer, digest, &signature).is_none() {
             return Err(Refusal::Forbidden(
                 "the order is not signed by the channel's payerAuthorizer".into(),
             ));
@@ -166,12 +175,13 @@ impl Gateway {
         };
         // Looking again changes nothing, and needs no order among orders.
         if !matches!(order, Order::Look) {
-            let later = line.ordered.fetch_max(time, Ordering::AcqRel) < time;
-            if !later {
+            let mut held = line.account.lock().expect("no panic holds it");
+            if time <= held.ordered {
                 return Err(Refusal::Conflict(
                     "an order of this time or a later one was followed already".into(),
                 ));
             }
+            held.ordered = time;
             self.journal.write(Entry::Ordered(id, time));
         }
         match order {
@@ -184,16 +194,11 @@ impl Gateway {
             Order::LimitKey { key, limits } => {
                 let key = self.key_of(&line, &key)?;
                 self.check_limits(&limits)?;
-                self.journal.write(Entry::Key(key.limit(limits.limits())));
+                key.limit(&self.journal, limits.limits());
             }
             Order::RevokeKey { key } => {
                 let key = self.key_of(&line, &key)?;
-                let row = {
-                    let mut row = key.row.write().expect("no panic holds it");
-                    row.revoked = true;
-                    row.clone()
-                };
-                self.journal.write(Entry::Key(row));
+                key.revoke(&self.journal);
             }
             Order::Renew { voucher } => self.renew(&line, &voucher).await?,
             Order::Look => self.look(&line).await?,
@@ -230,57 +235,49 @@ impl Gateway {
                 "the channel's withdrawDelay is under the {least} s that this gateway asks for"
             )));
         }
-        let row = ChannelRow {
-            id,
-            channel,
-            coin,
-            account: Account::default(),
-            signature: Bytes::new(),
-            ordered: 0,
-        };
         // The chain is asked before anything is kept: channels without a deposit cost nothing here.
-        let probe = Arc::new(Line {
-            id,
-            channel,
-            coin,
-            account: Default::default(),
-            signature: Default::default(),
-            ordered: Default::default(),
-        });
-        self.look(&probe).await?;
-        let account = probe.account.lock().expect("no panic holds it").clone();
-        if account.deposited == 0 {
+        let seen = self.look_at_stranger(id).await?;
+        let seen = seen.unwrap_or(OnChain { deposited: 0, claimed: 0, withdrawing: false });
+        if seen.deposited == 0 {
             return Err(Refusal::Quota(format!(
                 "the channel {id} has no deposit, or not under enough blocks yet"
             )));
         }
-        if account.claimed > 0 || account.state != Life::Open {
+        if seen.claimed > 0 || seen.withdrawing {
             return Err(bad("the channel was used before, or a withdrawal from it has begun: open another"));
         }
-        let line = self.books.add_line(ChannelRow { account: account.clone(), ..row });
-        self.journal.write(Entry::Open(id, channel, coin));
-        self.journal.write(Entry::Chain(id, account.deposited, account.claimed, account.state));
+        let (account, signature) = (Account::default(), Bytes::new());
+        let row = ChannelRow { id, channel, coin, account, signature, ordered: 0 };
+        let line = self.books.add_line(row, |line| {
+            self.journal.write(Entry::Open(line.id, line.channel, line.coin));
+        });
+        // Again, now that it has a place: with its number, so that what comes late changes nothing.
+        self.look(&line).await?;
         Ok(line)
     }
 
     async fn renew(self: &Arc<Self>, line: &Arc<Line>, voucher: &Voucher) -> Result<(), Refusal> {
         let digest = self.place.settlement.voucher(line.id, voucher.ceiling);
-        if !signed_by(line.channel.payer_authorizer, digest, &voucher.signature) {
-            return Err(Refusal::Forbidden(
-                "the voucher is not signed by the channel's payerAuthorizer".into(),
-            ));
-        }
+        // What is kept is what the contract takes, to the byte.
+        let signature = taken(line.channel.payer_authorizer, digest, &voucher.signature);
+        let signature = signature.ok_or_else(|| {
+            Refusal::Forbidden("the voucher is not signed by the channel's payerAuthorizer".into())
+        })?;
         // It may be for a deposit that has just been made.
         if voucher.ceiling > line.account.lock().expect("no panic holds it").deposited {
             self.look(line).await?;
         }
-        let mut account = line.account.lock().expect("no panic holds it");
-        account.renew(voucher.ceiling).map_err(|why| match why {
+        let mut held = line.account.lock().expect("no panic holds it");
+        let before = held.ceiling;
+        held.renew(voucher.ceiling).map_err(|why| match why {
             Refused::Stopped => Refusal::Quota(why.to_string()),
             why => bad(why),
         })?;
-        *line.signature.lock().expect("no panic holds it") = voucher.signature.clone();
-        self.journal.write(Entry::Voucher(line.id, voucher.ceiling, voucher.signature.clone()));
+        // The same ceiling again changes nothing: its voucher is kept already.
+        if held.ceiling > before {
+            held.signature = signature.clone();
+            self.journal.write(Entry::Voucher(line.id, voucher.ceiling, signature));
+        }
         Ok(())
     }
 
@@ -306,15 +303,17 @@ impl Gateway {
             return Err(bad(format!("the channel has {KEYS} keys, as many as it may")));
         }
         if self.books.key(hash).is_some() {
-            return Err(Refusal::Conflict("this key exists, or was revoked: make another secret".into()));
+            return Err(exists());
         }
         let limits = limits.limits();
         let budget = Budget { total: limits.total, per_day: limits.per_day, ..Budget::default() };
         let created = now_ms() / 1_000;
         let row = KeyRow { id: key_id(hash), hash, channel: line.id, name, limits, created, revoked: false };
-        self.journal.write(Entry::Key(row.clone()));
-        self.books.put_key(line.clone(), row, budget);
-        Ok(())
+        let write = |row: &KeyRow| {
+            self.journal.write(Entry::Key(row.clone()));
+        };
+        let added = self.books.add_key(line.clone(), row, budget, write);
+        added.then_some(()).ok_or_else(exists)
     }
 
     fn key_of(&self, line: &Line, id: &str) -> Result<Arc<ApiKey>, Refusal> {

@@ -34,14 +34,21 @@ fn internal(error: impl std::fmt::Display) -> Refusal {
     Refusal::Internal(error.to_string())
 }
 
-/// Reads the journal beside the threads that serve.
+/// Reads the journal beside the threads that serve, with what was charged a moment ago: for who has a key.
 async fn read<T: Send + 'static>(
     gateway: &Arc<Gateway>,
     question: impl FnOnce(&Gateway) -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    // What was charged a moment ago is in it.
     let last = gateway.journal.write(Entry::Flush);
     gateway.journal.durable(last).await;
+    read_kept(gateway, question).await
+}
+
+/// The same as it is on the disk: anyone may ask, and must not cause a sync.
+async fn read_kept<T: Send + 'static>(
+    gateway: &Arc<Gateway>,
+    question: impl FnOnce(&Gateway) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
     let gateway = gateway.clone();
     let answer = tokio::task::spawn_blocking(move || question(&gateway)).await;
     answer.map_err(internal)?.map_err(internal)
@@ -232,7 +239,7 @@ fn coin_named(word: &str) -> Result<Coin, Refusal> {
 }
 
 async fn statement_of(gateway: &Arc<Gateway>, coin: Coin, number: Option<u32>) -> Result<Response, Refusal> {
-    let found = read(gateway, move |gateway| gateway.journal.statement(coin, number)).await?;
+    let found = read_kept(gateway, move |gateway| gateway.journal.statement(coin, number)).await?;
     let found =
         found.ok_or_else(|| Refusal::Missing("there is no such statement".into(), "unknown_statement"))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], found.document).into_response())

@@ -133,6 +133,14 @@ impl Gateway {
                 "of the deposit".into(),
                 "ask for fewer tokens (max_tokens), or deposit more: earnest key top-up",
             ),
+            NotAdmitted::Unseen => {
+                let why =
+                    "the gateway has not seen the chain for too long, and gives no credit until it does";
+                return Refusal::NoProvider(why.into(), 15);
+            }
+            NotAdmitted::NoSpace => {
+                return Refusal::NoProvider("the gateway's disk is full".into(), 60);
+            }
             NotAdmitted::Channel(_) => {
                 return Refusal::Quota(
                     "the channel behind this key is closed: earnest key create opens another".into(),
@@ -180,6 +188,16 @@ async fn answered(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request) 
     let most = gateway.settings.concurrency_per_key;
     if key.in_flight.load(Ordering::Relaxed) >= most {
         return Err(Refusal::Busy(format!("this key has {most} requests in flight, as many as it may"), 1));
+    }
+    // Who cannot pay holds no room for a body.
+    if !key.could_pay() {
+        let state = key.line.account.lock().expect("no panic holds it").state;
+        return Err(match state {
+            earnest_core::account::State::Open => Refusal::Quota(
+                "you exceeded your current quota: nothing is left of what is signed for; sign for more: earnest key renew, or deposit more: earnest key top-up".into(),
+            ),
+            _ => gateway.refused(key.line.coin, NotAdmitted::Channel(earnest_core::account::Refused::Stopped)),
+        });
     }
     let length = header_text(&headers, "content-length").and_then(|length| length.parse().ok());
     let (body, _room) = gateway.read_body(&key, length, body).await?;
@@ -472,8 +490,8 @@ async fn whole(job: Job, asked: &Asked, begun: Begun, connection: &Arc<Connectio
         // What is kept is charged: whoever did not get it asks again, and is told it for nothing.
         Some(idempotency) => {
             gateway.journal.write(Entry::Answer(Box::new(Answer {
-                key: charge.key.clone(),
                 channel: charge.channel,
+                key: charge.key.clone(),
                 idempotency,
                 asked: job.asked,
                 id: charge.id.clone(),

@@ -113,8 +113,8 @@ impl Meter {
         };
         if let Some(turn) = &job.turn {
             job.gateway.journal.write(Entry::Answer(Box::new(Answer {
-                key: charge.key.clone(),
                 channel: charge.channel,
+                key: charge.key.clone(),
                 idempotency: turn.idempotency().to_owned(),
                 asked: job.asked,
                 id: charge.id.clone(),

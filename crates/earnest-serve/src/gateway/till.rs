@@ -3,7 +3,8 @@
 //! twice, or found again after a crash, is the same claim.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use alloy_sol_types::SolCall;
@@ -12,15 +13,16 @@ use earnest_chain::bindings::{Channels, PriceList, Revenue};
 use earnest_chain::chain::{Chain, ChainError};
 use earnest_chain::deploy::Deployment;
 use earnest_chain::key::Key;
-use earnest_core::account::State;
+use earnest_chain::voucher::{mended, signed_by};
+use earnest_core::account::{OnChain, State};
 use earnest_core::statement::{Tree, leaf};
 use serde::{Deserialize, Serialize};
 
-use super::books::Line;
-use super::journal::{Claimable, Coin, Entry, StatementRow};
+use super::books::{Held, Line};
+use super::journal::{Claimable, Coin, Entry, StatementRow, day_of};
 use super::prices::{self, PriceBook};
 use super::refusal::Refusal;
-use super::{Gateway, crash};
+use super::{Gateway, amount, crash, now_ms};
 use crate::chain::ChainThread;
 
 /// Channels of one question, and rows of one claim.
@@ -30,6 +32,12 @@ const ROWS: usize = 40;
 const LOOK: Duration = Duration::from_secs(15);
 /// How long one waits for its turn to ask about a channel.
 const LOOK_TURN: Duration = Duration::from_secs(5);
+/// How long whoever asks about a channel that is not known here keeps its turn at least: anyone can ask.
+const STRANGERS_TURN: Duration = Duration::from_millis(50);
+/// Every so many days whatever is left is claimed, worth its gas or not.
+const SWEEP_DAYS: u64 = 7;
+/// Looks of this process so far.
+static LOOKS: AtomicU64 = AtomicU64::new(0);
 /// How long a withdrawal waits for requests in flight.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -46,17 +54,6 @@ pub struct Till {
     pub at: Deployment,
     /// Blocks that a deposit must be under.
     pub confirmations: u64,
-}
-
-/// A channel as the chain has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnChain {
-    /// Deposits less what went back.
-    pub deposited: u128,
-    /// Claimed in all.
-    pub claimed: u128,
-    /// A withdrawal has begun.
-    pub withdrawing: bool,
 }
 
 /// What a statement says, as providers and auditors read it.
@@ -129,35 +126,32 @@ fn ask_all(
 }
 
 impl Till {
-    /// What the chain says of channels.
-    fn look(&self, ids: &[B256]) -> Result<Vec<OnChain>, ChainError> {
-        let (ids, at, confirmations) = (ids.to_vec(), self.at.channels, self.confirmations);
+    /// What the chain says of at most [`ASKED`] channels, and the look's number.
+    fn look(&self, ids: Vec<B256>) -> Result<(u64, Vec<OnChain>), ChainError> {
+        let (at, confirmations) = (self.at.channels, self.confirmations);
         self.chain.ask(move |chain| {
-            let mut all = Vec::with_capacity(ids.len());
-            for ids in ids.chunks(ASKED) {
-                let balances =
-                    ids.iter().map(|id| Channels::channelsCall { channelId: *id }.abi_encode().into());
-                let pending = ids
-                    .iter()
-                    .map(|id| Channels::pendingWithdrawalsCall { channelId: *id }.abi_encode().into());
-                let block = match confirmations {
-                    0 => None,
-                    depth => Some(chain.block()?.saturating_sub(depth)),
-                };
-                let balances = ask_all(chain, block, at, balances.collect())?;
-                // A withdrawal is heeded as soon as it is seen.
-                let pending = ask_all(chain, None, at, pending.collect())?;
-                for (balance, pending) in balances.iter().zip(&pending) {
-                    let balance = Channels::channelsCall::abi_decode_returns(balance)?;
-                    let pending = Channels::pendingWithdrawalsCall::abi_decode_returns(pending)?;
-                    all.push(OnChain {
-                        deposited: balance.balance,
-                        claimed: balance.totalClaimed,
-                        withdrawing: !pending.initiatedAt.is_zero(),
-                    });
-                }
-            }
-            Ok(all)
+            // Taken where questions are answered, so that a higher number is never an older answer.
+            let number = LOOKS.fetch_add(1, Ordering::Relaxed) + 1;
+            let balances = ids.iter().map(|id| Channels::channelsCall { channelId: *id }.abi_encode().into());
+            let pending =
+                ids.iter().map(|id| Channels::pendingWithdrawalsCall { channelId: *id }.abi_encode().into());
+            let block = match confirmations {
+                0 => None,
+                depth => Some(chain.block()?.saturating_sub(depth)),
+            };
+            let balances = ask_all(chain, block, at, balances.collect())?;
+            // A withdrawal is heeded as soon as it is seen.
+            let pending = ask_all(chain, None, at, pending.collect())?;
+            let seen = balances.iter().zip(&pending).map(|(balance, pending)| {
+                let balance = Channels::channelsCall::abi_decode_returns(balance)?;
+                let pending = Channels::pendingWithdrawalsCall::abi_decode_returns(pending)?;
+                Ok(OnChain {
+                    deposited: balance.balance,
+                    claimed: balance.totalClaimed,
+                    withdrawing: !pending.initiatedAt.is_zero(),
+                })
+            });
+            Ok((number, seen.collect::<Result<_, ChainError>>()?))
         })
     }
 
@@ -190,150 +184,278 @@ impl Till {
             Ok(receipt.gas_used)
         })
     }
+
+    /// Why the settlement contract would refuse a row. It is asked itself, as Revenue asks it, so that a role that was
+    /// rotated, or a coin that does not move, is not laid at the channel's door.
+    fn refuses(&self, row: &Revenue::VoucherClaim) -> Result<Option<String>, ChainError> {
+        let (from, to) = (self.at.revenue, self.at.channels);
+        let data = Revenue::claimCall { voucherClaims: vec![row.clone()] }.abi_encode().into();
+        match self.chain.ask(move |chain| chain.call_from(from, to, data)) {
+            Ok(_) => Ok(None),
+            Err(error @ ChainError::Reverted(_)) => Ok(Some(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
 }
 
-/// Looks at the chain, claims, and states, until the gateway is let go of.
+/// Goes on until the gateway is let go of: looks at the chain, and beside it claims and states, so that a claim that
+/// waits for its block keeps no look waiting.
 pub(super) fn watch(gateway: &Arc<Gateway>) {
     let weak = Arc::downgrade(gateway);
     tokio::spawn(async move {
-        let mut due = tokio::time::Instant::now();
         loop {
             let Some(gateway) = weak.upgrade() else { return };
-            let every = gateway.settings.claim_every;
-            let claims = tokio::time::Instant::now() >= due;
-            if claims {
-                due = tokio::time::Instant::now() + every;
-            }
+            let wait = LOOK.min(gateway.settings.claim_every);
             let work = gateway.clone();
-            let done = tokio::task::spawn_blocking(move || work.round(claims)).await;
+            let done = tokio::task::spawn_blocking(move || work.look_round()).await;
+            match done {
+                // Where a withdrawal has begun, what was used is claimed at once.
+                Ok(Ok(true)) => gateway.claim_now.notify_one(),
+                Ok(Err(error)) => eprintln!("warning: the gateway does not see the chain: {error:#}"),
+                _ => {}
+            }
+            drop(gateway);
+            tokio::time::sleep(wait).await;
+        }
+    });
+    let weak = Arc::downgrade(gateway);
+    tokio::spawn(async move {
+        loop {
+            let Some(gateway) = weak.upgrade() else { return };
+            let (every, work) = (gateway.settings.claim_every, gateway.clone());
+            let done = tokio::task::spawn_blocking(move || work.settle_up()).await;
             if let Ok(Err(error)) = done {
                 gateway.metrics.claims_failed.inc();
                 eprintln!("warning: the gateway's chain: {error:#}");
             }
-            let wait = LOOK.min(every);
             let woken = gateway.clone();
             drop(gateway);
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = woken.claim_now.notified() => due = tokio::time::Instant::now(),
+                () = tokio::time::sleep(every) => {}
+                () = woken.claim_now.notified() => {}
             }
         }
     });
 }
 
+/// Errors of things that do not wait for one another, as one.
+fn all_of(errors: Vec<anyhow::Error>) -> Result<()> {
+    let words: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+    if words.is_empty() { Ok(()) } else { Err(anyhow!(words.join("; "))) }
+}
+
 impl Gateway {
     /// Looks at every channel; claims and states, if it is time to. Blocks.
     pub fn round(&self, claims: bool) -> Result<()> {
-        let Some(till) = self.till() else { return Ok(()) };
-        if let Some(prices) = till.prices(self.prices().version)? {
-            self.set_prices(prices);
-        }
-        let lines: Vec<Arc<Line>> = self.books.lines().into_iter().filter(|line| !is_closed(line)).collect();
-        self.refresh(&lines)?;
-        // Where a withdrawal has begun, what was used is claimed at once.
-        let urgent = lines.iter().any(|line| {
-            let account = line.account.lock().expect("no panic holds it");
-            account.state == State::Closing && account.claimable() > account.claimed
-        });
-        if claims || urgent {
-            let _turn = self.sending.lock().expect("no panic holds it");
-            self.claim(&lines)?;
-            for coin in [Coin::Credits, Coin::Cash] {
-                self.state(coin)?;
+        if self.look_round()? || claims { self.settle_up() } else { Ok(()) }
+    }
+
+    /// Takes over prices and what the chain says of every channel. True: a channel ends, and has something to claim.
+    pub(super) fn look_round(&self) -> Result<bool> {
+        let Some(till) = self.till() else { return Ok(false) };
+        let lines = self.unclosed();
+        let prices = till.prices(self.prices().version).map(|new| {
+            if let Some(new) = new {
+                self.set_prices(new);
             }
+        });
+        let looked = self.refresh(&lines);
+        let errors = [prices.err().map(anyhow::Error::from), looked.err()];
+        all_of(errors.into_iter().flatten().collect())?;
+        Ok(lines.iter().any(|line| {
+            let held = line.account.lock().expect("no panic holds it");
+            held.state == State::Closing && !held.refused && held.claimable() > held.claimed
+        }))
+    }
+
+    /// Claims what is worth it and states what stands. A claim that fails keeps no statement from being made.
+    fn settle_up(&self) -> Result<()> {
+        if self.till().is_none() {
+            return Ok(());
         }
-        Ok(())
+        let _turn = self.sending.lock().expect("no panic holds it");
+        let day = day_of(now_ms());
+        let sweep = day.is_multiple_of(SWEEP_DAYS) && self.swept.load(Ordering::Relaxed) != day;
+        let mut errors = Vec::new();
+        match self.claim(&self.unclosed(), sweep) {
+            Ok(()) if sweep => self.swept.store(day, Ordering::Relaxed),
+            Ok(()) => {}
+            Err(error) => errors.push(error),
+        }
+        for coin in [Coin::Credits, Coin::Cash] {
+            let stated = self.state(coin).with_context(|| format!("no statement of {}", coin.word()));
+            errors.extend(stated.err());
+        }
+        all_of(errors)
+    }
+
+    fn unclosed(&self) -> Vec<Arc<Line>> {
+        self.books.lines().into_iter().filter(|line| !is_closed(line)).collect()
     }
 
     /// Takes over what the chain says of channels, and counts claims that stand.
-    fn refresh(&self, lines: &[Arc<Line>]) -> Result<()> {
+    pub(super) fn refresh(&self, lines: &[Arc<Line>]) -> Result<()> {
         let till = self.till().context("this gateway has no chain")?;
-        let ids: Vec<B256> = lines.iter().map(|line| line.id).collect();
         let mut last = None;
-        for (line, seen) in lines.iter().zip(till.look(&ids)?) {
-            let mut account = line.account.lock().expect("no panic holds it");
-            let before = (account.deposited, account.claimed, account.state);
-            account.on_chain(seen.deposited, seen.claimed, seen.withdrawing);
-            if account.state == State::Closing
-                && account.in_flight == 0
-                && seen.deposited == seen.claimed.max(account.claimable())
-                && account.claimed >= account.claimable()
-            {
-                account.state = State::Closed;
-            }
-            let after = (account.deposited, account.claimed, account.state);
-            if after != before {
-                if after.1 != before.1 {
-                    self.journal.write(Entry::Claimed(line.id, after.1));
-                }
-                last = Some(self.journal.write(Entry::Chain(line.id, after.0, after.1, after.2)));
+        for lines in lines.chunks(ASKED) {
+            let asked = Instant::now();
+            let (look, seen) = till.look(lines.iter().map(|line| line.id).collect())?;
+            for (line, seen) in lines.iter().zip(seen) {
+                last = self.take_over(line, look, asked, seen).or(last);
             }
         }
         self.on_disk(last)
     }
 
-    fn on_disk(&self, entry: Option<u64>) -> Result<()> {
-        let entry = entry.unwrap_or_else(|| self.journal.write(Entry::Flush));
-        if self.journal.durable_blocking(entry) { Ok(()) } else { bail!("the journal failed") }
+    /// The number of what was written down, if there was anything.
+    fn take_over(&self, line: &Line, look: u64, asked: Instant, seen: OnChain) -> Option<u64> {
+        let mut held = line.account.lock().expect("no panic holds it");
+        let before = (held.deposited, held.claimed, held.state);
+        let gap = held.on_chain(look, seen);
+        held.seen = held.seen.max(Some(asked));
+        if gap > 0 {
+            eprintln!(
+                "warning: of channel {} the chain has claimed {} more than this journal has charged: it is an older copy. Charged is what was claimed now; what those charges were for is lost",
+                line.id,
+                amount(line.coin, gap)
+            );
+            self.journal.write(Entry::Restored(line.id, held.charged));
+        }
+        if held.state == State::Closing && held.in_flight == 0 && held.deposited == held.claimed {
+            held.state = State::Closed;
+        }
+        if (held.deposited, held.claimed, held.state) == before {
+            return None;
+        }
+        if held.claimed != before.1 {
+            self.journal.write(Entry::Claimed(line.id, held.claimed));
+        }
+        Some(self.write_chain(line, &held))
     }
 
-    /// Claims what is on the disk and not on the chain.
-    fn claim(&self, lines: &[Arc<Line>]) -> Result<()> {
-        let till = self.till().context("this gateway has no chain")?;
-        self.on_disk(None)?;
-        let ids: Vec<B256> = lines.iter().map(|line| line.id).collect();
-        let mut rows = Vec::new();
-        let mut claimed = Vec::new();
-        for kept in self.journal.claimable(&ids)? {
-            let Some(line) = lines.iter().find(|line| line.id == kept.channel) else { continue };
-            let account = line.account.lock().expect("no panic holds it").clone();
-            let total = kept.charged.min(account.ceiling).min(account.deposited);
-            let least = self.settings.claim_least[usize::from(line.coin == Coin::Cash)];
-            let due = total.saturating_sub(account.claimed);
-            if due == 0 || (due < least && account.state == State::Open) {
+    fn write_chain(&self, line: &Line, held: &Held) -> u64 {
+        self.journal.write(Entry::Chain(line.id, held.deposited, held.claimed, held.state))
+    }
+
+    fn on_disk(&self, entry: Option<u64>) -> Result<()> {
+        match entry {
+            Some(entry) if !self.journal.durable_blocking(entry) => bail!("the journal failed"),
+            _ => Ok(()),
+        }
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.on_disk(Some(self.journal.write(Entry::Flush)))
+    }
+
+    /// What this version would not have taken, and an earlier one did: vouchers that the settlement contract refuses.
+    /// Where the last byte alone is wrong it is put right; else the channel's credit is closed.
+    pub(super) fn check_vouchers(&self) -> Result<()> {
+        for line in self.unclosed() {
+            let mut held = line.account.lock().expect("no panic holds it");
+            let digest = self.place.settlement.voucher(line.id, held.ceiling);
+            let signer = line.channel.payer_authorizer;
+            if held.ceiling == 0 || signed_by(signer, digest, &held.signature) {
                 continue;
             }
-            let signature = line.signature.lock().expect("no panic holds it").clone();
-            rows.push(Revenue::VoucherClaim {
+            match mended(signer, digest, &held.signature) {
+                Some(signature) => {
+                    eprintln!("the kept voucher of channel {} had a wrong last byte: mended", line.id);
+                    self.journal.write(Entry::Voucher(line.id, held.ceiling, signature.clone()));
+                    held.signature = signature;
+                }
+                None => self.close_credit(&line, &mut held, "the kept voucher is not signed as it takes it"),
+            }
+        }
+        self.flush()
+    }
+
+    /// What a channel uses from here on could never be claimed.
+    fn close_credit(&self, line: &Line, held: &mut Held, why: &str) {
+        held.stop();
+        if !std::mem::replace(&mut held.refused, true) {
+            let lost = amount(line.coin, held.charged.saturating_sub(held.claimed));
+            eprintln!(
+                "warning: the settlement contract does not pay on channel {}: {why}. Its credit is closed, and {lost} that it used are unpaid",
+                line.id
+            );
+            self.write_chain(line, held);
+        }
+    }
+
+    /// Claims what is on the disk and not on the chain, where it is worth its gas or where `all` is to be claimed.
+    fn claim(&self, lines: &[Arc<Line>], all: bool) -> Result<()> {
+        let till = self.till().context("this gateway has no chain")?;
+        self.flush()?;
+        let ids: Vec<B256> = lines.iter().map(|line| line.id).collect();
+        let mut rows = Vec::new();
+        for kept in self.journal.claimable(&ids)? {
+            let Some(line) = lines.iter().find(|line| line.id == kept.channel) else { continue };
+            let held = line.account.lock().expect("no panic holds it").clone();
+            let total = kept.charged.min(held.ceiling).min(held.deposited);
+            let least = self.settings.claim_least[usize::from(line.coin == Coin::Cash)];
+            let due = total.saturating_sub(held.claimed);
+            if due == 0 || (due < least && !all && held.state == State::Open) {
+                continue;
+            }
+            let row = Revenue::VoucherClaim {
                 voucher: Revenue::Voucher {
                     channel: line.channel.passed_on(),
-                    maxClaimableAmount: account.ceiling,
+                    maxClaimableAmount: held.ceiling,
                 },
-                signature,
+                signature: held.signature,
                 totalClaimed: total,
-            });
+            };
+            if held.refused && !matches!(till.refuses(&row), Ok(None)) {
+                continue;
+            }
             self.journal.write(Entry::Claiming(line.id, total, shares(&kept, total)));
-            claimed.push(line.clone());
+            rows.push((line.clone(), row));
         }
         if rows.is_empty() {
             return Ok(());
         }
-        self.on_disk(None)?;
-        let mut failed = None;
+        self.flush()?;
+        let mut errors = Vec::new();
         for rows in rows.chunks(ROWS) {
-            let stands = |gas| {
-                self.metrics.claims.inc();
-                self.metrics.gas.inc_by(gas);
-            };
-            match till.claim(rows.to_vec()) {
-                Ok(gas) => stands(gas),
-                // One bad row must not hold up the others.
-                Err(error) if rows.len() > 1 => {
-                    failed = Some(error);
-                    for row in rows {
-                        match till.claim(vec![row.clone()]) {
-                            Ok(gas) => stands(gas),
-                            Err(error) => failed = Some(error),
-                        }
-                    }
-                }
-                Err(error) => failed = Some(error),
-            }
+            let failed = |error: ChainError| anyhow::Error::from(error).context("a claim failed");
+            errors.extend(self.send_rows(till, rows).map_err(failed).err());
             crash::point("claim-sent");
         }
-        self.refresh(&claimed)?;
+        let claimed: Vec<Arc<Line>> = rows.into_iter().map(|(line, _)| line).collect();
+        errors.extend(self.refresh(&claimed).err());
         crash::point("claim-kept");
-        failed.map_or(Ok(()), |error| Err(anyhow!(error).context("a claim failed")))
+        all_of(errors)
+    }
+
+    /// Sends rows in one transaction. Where the contracts refuse it, those rows that are at fault are left out, and their
+    /// channels get no more credit.
+    fn send_rows(&self, till: &Till, rows: &[(Arc<Line>, Revenue::VoucherClaim)]) -> Result<(), ChainError> {
+        let send = |rows: Vec<Revenue::VoucherClaim>| {
+            let gas = till.claim(rows)?;
+            self.metrics.claims.inc();
+            self.metrics.gas.inc_by(gas);
+            Ok(())
+        };
+        let failed = match send(rows.iter().map(|(_, row)| row.clone()).collect()) {
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
+        let mut good = Vec::new();
+        for (line, row) in rows {
+            match till.refuses(row)? {
+                None => good.push(row.clone()),
+                Some(why) => {
+                    self.close_credit(line, &mut line.account.lock().expect("no panic holds it"), &why);
+                }
+            }
+        }
+        match good.len() {
+            0 => Ok(()),
+            // None of them is at fault.
+            all if all == rows.len() => Err(failed),
+            _ => send(good),
+        }
     }
 
     /// Publishes a statement of what stands, if more stands than at the last one.
@@ -394,23 +516,45 @@ impl Gateway {
         if self.till().is_none() {
             return Ok(());
         }
-        let Ok(Ok(_turn)) = tokio::time::timeout(LOOK_TURN, self.looks.acquire()).await else {
-            return Err(Refusal::Busy("too many ask about their channels at once".into(), 1));
-        };
+        let _turn = self.looking(&self.looks).await?;
         let (gateway, line) = (self.clone(), line.clone());
         let looked = tokio::task::spawn_blocking(move || gateway.refresh(std::slice::from_ref(&line))).await;
-        let failed = |why: String| Refusal::NoProvider(format!("the chain cannot be asked: {why}"), 2);
-        looked.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(format!("{error:#}")))
+        looked.map_err(unasked)?.map_err(|error| unasked(format!("{error:#}")))
+    }
+
+    /// Looks at a channel that is not known here: nothing is written down, and strangers keep to a pace and to turns of
+    /// their own. None where there is no chain.
+    pub(super) async fn look_at_stranger(self: &Arc<Self>, id: B256) -> Result<Option<OnChain>, Refusal> {
+        if self.till().is_none() {
+            return Ok(None);
+        }
+        let _turn = self.looking(&self.strangers).await?;
+        let (gateway, pace) = (self.clone(), tokio::time::sleep(STRANGERS_TURN));
+        let looked =
+            tokio::task::spawn_blocking(move || gateway.till().map(|till| till.look(vec![id])).transpose());
+        let looked = looked.await.map_err(unasked)?;
+        pace.await;
+        let looked = looked.map_err(unasked)?;
+        Ok(looked.and_then(|(_, seen)| seen.into_iter().next()))
+    }
+
+    async fn looking<'a>(
+        &self,
+        turns: &'a tokio::sync::Semaphore,
+    ) -> Result<tokio::sync::SemaphorePermit<'a>, Refusal> {
+        match tokio::time::timeout(LOOK_TURN, turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Refusal::Busy("too many ask about their channels at once".into(), 1)),
+        }
     }
 
     /// Claims what a channel has used and sends back the rest. Nobody may use it any more, whatever comes of it.
     pub(super) async fn withdraw(self: &Arc<Self>, line: &Arc<Line>) -> Result<(), Refusal> {
         {
-            let mut account = line.account.lock().expect("no panic holds it");
-            if account.state == State::Open {
-                account.state = State::Closing;
-                let (deposited, claimed, state) = (account.deposited, account.claimed, account.state);
-                self.journal.write(Entry::Chain(line.id, deposited, claimed, state));
+            let mut held = line.account.lock().expect("no panic holds it");
+            if held.state == State::Open {
+                held.stop();
+                self.write_chain(line, &held);
             }
         }
         let end = tokio::time::Instant::now() + PATIENCE;
@@ -441,7 +585,7 @@ impl Gateway {
         let lines = std::slice::from_ref(line);
         let _turn = self.sending.lock().expect("no panic holds it");
         self.refresh(lines)?;
-        self.claim(lines)?;
+        self.claim(lines, true)?;
         let account = line.account.lock().expect("no panic holds it").clone();
         if account.claimed < account.claimable() {
             bail!("the claim does not stand yet");
@@ -455,6 +599,10 @@ impl Gateway {
         }
         self.refresh(lines)
     }
+}
+
+fn unasked(why: impl std::fmt::Display) -> Refusal {
+    Refusal::NoProvider(format!("the chain cannot be asked: {why}"), 2)
 }
 
 fn is_closed(line: &Line) -> bool {

@@ -376,6 +376,26 @@ async fn a_wallet_that_is_a_contract_says_itself_what_it_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn questions_in_the_name_of_wallets_have_a_pace_of_their_own() {
+    let world = World::new("questions");
+    let service = world.serve(&entity(1, &["alice"], "")).await;
+    let forged = async |name: &str| {
+        let question = service.question(who(name), "mallory", 0.into()).await;
+        service.post("permit", question).await.0
+    };
+    let mut statuses = Vec::new();
+    for _ in 0..80 {
+        statuses.push(forged("a stranger").await);
+    }
+    let asked = statuses.iter().filter(|status| **status == 401).count();
+    assert!((60..80).contains(&asked), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [401, 429].contains(status)), "{statuses:?}");
+    // About a wallet that it knows, the chain is still asked; and its owner needs no such question.
+    assert_eq!(forged("alice").await, 401);
+    service.granted("alice", "early").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_rotate_without_a_pause_and_without_a_key_nothing_is_signed() {
     let world = World::new("rotation");
     let rules = entity(1, &["alice"], "[limits]\nper_wallet_a_minute = 100");

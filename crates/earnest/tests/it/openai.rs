@@ -129,6 +129,7 @@ impl Lab {
         std::fs::write(&plan, text).expect("a plan");
         let mut child = Command::new(env!("CARGO_BIN_EXE_earnest"))
             .args(["up", "lab.toml", "--port", "0", "--claim-every", "2 seconds"])
+            .args(["--claim-least-cash", "0 cash", "--claim-least-credits", "0 credits"])
             .args(arguments)
             .current_dir(folder)
             .env_remove("EARNEST_STATE")

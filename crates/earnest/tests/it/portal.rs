@@ -18,6 +18,7 @@ impl Up {
         let state = folder(&format!("portal-{name}"));
         let mut child = Command::new(env!("CARGO_BIN_EXE_earnest"))
             .args(["up", "--port", "0", "--state", "state", "--claim-every", "2 seconds"])
+            .args(["--claim-least-cash", "0 cash", "--claim-least-credits", "0 credits"])
             .args(arguments)
             .arg(plan)
             .env_remove("EARNEST_GATEWAY")

@@ -68,18 +68,18 @@ impl Journal {
     pub fn answer(&self, key: &str, idempotency: &str) -> Result<Option<Answer>> {
         self.read(|reader| {
             let mut select = reader.prepare_cached(
-                "SELECT asked, id, content_type, body, time FROM answers WHERE key = ? AND idempotency = ?",
+                "SELECT asked, id, content_type, body, time, channel FROM answers WHERE key = ? AND idempotency = ?",
             )?;
             let found = select.query_row(params![key, idempotency], |row| {
                 Ok(Answer {
                     key: key.into(),
-                    channel: B256::ZERO,
                     idempotency: idempotency.into(),
                     asked: hash(row, 0)?,
                     id: row.get(1)?,
                     content_type: row.get(2)?,
                     body: row.get::<_, Vec<u8>>(3)?.into(),
                     time: row.get(4)?,
+                    channel: hash(row, 5)?,
                 })
             });
             Ok(found.optional()?)

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result};
@@ -10,7 +11,7 @@ use earnest_core::account::{Account, Budget, State};
 use earnest_core::charge::Usage;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{ChannelRow, Charge, Coin, Entry, Kept, KeyRow, Limits, day_of};
+use super::{Answer, Bounds, ChannelRow, Charge, Coin, Entry, Kept, KeyRow, Limits, Room, Space, day_of};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS channels (id BLOB PRIMARY KEY, channel TEXT NOT NULL, coin TEXT NOT NULL,
@@ -37,18 +38,185 @@ CREATE TABLE IF NOT EXISTS earned (channel BLOB NOT NULL, provider BLOB NOT NULL
 CREATE TABLE IF NOT EXISTS claiming (channel BLOB NOT NULL, total TEXT NOT NULL, pays TEXT NOT NULL,
   PRIMARY KEY (channel, total)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers (key TEXT NOT NULL, idempotency TEXT NOT NULL, asked BLOB NOT NULL, id TEXT NOT NULL,
-  content_type TEXT NOT NULL, body BLOB NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (key, idempotency));
+  content_type TEXT NOT NULL, body BLOB NOT NULL, time INTEGER NOT NULL, channel BLOB NOT NULL,
+  PRIMARY KEY (key, idempotency));
+CREATE INDEX IF NOT EXISTS answers_by_time ON answers (time);
+CREATE INDEX IF NOT EXISTS answers_with_body ON answers (channel, time) WHERE body <> x'';
 CREATE TABLE IF NOT EXISTS statements (coin TEXT NOT NULL, number INTEGER NOT NULL, document TEXT NOT NULL,
   PRIMARY KEY (coin, number)) WITHOUT ROWID;
 ";
+/// What version 1 did not know: whose channel an answer is of.
+const FROM_1: &str = "
+ALTER TABLE answers ADD COLUMN channel BLOB NOT NULL
+  DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000';
+UPDATE answers SET channel = keys.channel FROM keys WHERE keys.id = answers.key;
+";
 /// Raised where the tables change.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// How long an answer is kept for its `Idempotency-Key`.
 const KEEP_ANSWERS_MS: u64 = 24 * 3_600 * 1_000;
 
+/// The greater of an amount in a column and a parameter. Amounts are text: longer numbers are greater ones, and of one
+/// length they stand in their order.
+macro_rules! greater {
+    ($column:literal, $new:literal) => {
+        concat!(
+            "CASE WHEN length(",
+            $new,
+            ") > length(",
+            $column,
+            ") OR (length(",
+            $new,
+            ") = length(",
+            $column,
+            ") AND ",
+            $new,
+            " > ",
+            $column,
+            ") THEN ",
+            $new,
+            " ELSE ",
+            $column,
+            " END"
+        )
+    };
+}
+
+/// Makes the tables, or brings those of an earlier version up to this one.
+pub(super) fn make(connection: &mut Connection) -> Result<()> {
+    let to = connection.transaction()?;
+    let columns =
+        "SELECT count(*), count(*) FILTER (WHERE name = 'channel') FROM pragma_table_info('answers')";
+    let (columns, of_channel): (u32, u32) =
+        to.query_row(columns, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if columns > 0 && of_channel == 0 {
+        to.execute_batch(FROM_1)?;
+    }
+    to.execute_batch(SCHEMA)?;
+    to.pragma_update(None, "user_version", VERSION)?;
+    Ok(to.commit()?)
+}
+
+/// Bytes of answers that are kept, by channel.
+struct Answers {
+    bounds: Bounds,
+    room: Arc<Room>,
+    channels: HashMap<B256, u64>,
+    all: u64,
+}
+
+impl Answers {
+    fn of(&self, channel: B256) -> u64 {
+        self.channels.get(&channel).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, channel: B256, bytes: u64) {
+        if bytes > 0 {
+            *self.channels.entry(channel).or_default() += bytes;
+            self.all += bytes;
+        }
+    }
+
+    fn let_go(&mut self, channel: B256, bytes: u64) {
+        let left = self.of(channel).saturating_sub(bytes);
+        self.all = self.all.saturating_sub(bytes);
+        if left > 0 {
+            self.channels.insert(channel, left);
+        } else {
+            self.channels.remove(&channel);
+        }
+    }
+
+    /// Keeps an answer, or, where it cannot be kept, that it was given: whoever asks again is not charged again.
+    fn keep(&mut self, to: &Transaction<'_>, answer: &Answer) -> Result<()> {
+        self.forget_old(to, answer.time.saturating_sub(KEEP_ANSWERS_MS))?;
+        self.forget(to, &answer.key, &answer.idempotency)?;
+        let fits = self.make_room(to, answer.channel, answer.body.len() as u64)?;
+        let body = if fits { answer.body.as_ref() } else { &[] };
+        to.prepare_cached(
+            "INSERT INTO answers (key, idempotency, asked, id, content_type, body, time, channel) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            answer.key,
+            answer.idempotency,
+            answer.asked.as_slice(),
+            answer.id,
+            answer.content_type,
+            body,
+            answer.time,
+            answer.channel.as_slice(),
+        ])?;
+        self.count(answer.channel, body.len() as u64);
+        Ok(())
+    }
+
+    fn forget(&mut self, to: &Transaction<'_>, key: &str, idempotency: &str) -> Result<()> {
+        let found = to
+            .prepare_cached(
+                "DELETE FROM answers WHERE key = ? AND idempotency = ? RETURNING channel, length(body)",
+            )?
+            .query_row([key, idempotency], |row| Ok((hash(row, 0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((channel, bytes)) = found {
+            self.let_go(channel, bytes);
+        }
+        Ok(())
+    }
+
+    fn forget_old(&mut self, to: &Transaction<'_>, before: u64) -> Result<()> {
+        let mut delete =
+            to.prepare_cached("DELETE FROM answers WHERE time < ? RETURNING channel, length(body)")?;
+        let old = delete.query_map([before], |row| Ok((hash(row, 0)?, row.get(1)?)))?;
+        for (channel, bytes) in old.collect::<Result<Vec<_>, _>>()? {
+            self.let_go(channel, bytes);
+        }
+        Ok(())
+    }
+
+    /// Makes room for so many bytes of a channel: first its own oldest answers go, then, where all together hold too much,
+    /// the oldest of whichever channel holds most. False: they cannot be kept.
+    fn make_room(&mut self, to: &Transaction<'_>, channel: B256, bytes: u64) -> Result<bool> {
+        let Bounds { answers_of_channel, answers, .. } = self.bounds;
+        if bytes == 0 {
+            return Ok(true);
+        }
+        if bytes > answers_of_channel.min(answers) || self.room.get() != Space::Enough {
+            return Ok(false);
+        }
+        while self.of(channel) + bytes > answers_of_channel {
+            if !self.empty_oldest(to, channel)? {
+                return Ok(false);
+            }
+        }
+        while self.all + bytes > answers {
+            let most = self.channels.iter().max_by_key(|(channel, held)| (**held, **channel));
+            let Some((&most, _)) = most else { return Ok(false) };
+            if !self.empty_oldest(to, most)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Its row stays: it says that the answer was given and charged.
+    fn empty_oldest(&mut self, to: &Transaction<'_>, channel: B256) -> Result<bool> {
+        let found = to
+            .prepare_cached(
+                "SELECT rowid, length(body) FROM answers WHERE channel = ? AND body <> x'' ORDER BY time LIMIT 1",
+            )?
+            .query_row([channel.as_slice()], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((row, bytes)) = found else { return Ok(false) };
+        to.prepare_cached("UPDATE answers SET body = x'' WHERE rowid = ?")?.execute([row])?;
+        self.let_go(channel, bytes);
+        Ok(true)
+    }
+}
+
 /// Sums that change with every charge: held here while a batch is written, so that each is written once.
-#[derive(Default)]
 pub(super) struct Totals {
+    /// What is kept for its `Idempotency-Key`; unlike the others, it stays here.
+    answers: Answers,
     /// Requests whose charge has a mark to delete.
     marked: HashSet<String>,
     channels: HashMap<B256, u128>,
@@ -65,20 +233,40 @@ pub(super) fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> R
                 .execute(params![id.as_slice(), channel, coin.word()])?;
         }
         Entry::Voucher(id, ceiling, signature) => {
-            to.prepare_cached("UPDATE channels SET ceiling = ?, signature = ? WHERE id = ?")?
-                .execute(params![ceiling.to_string(), signature.as_ref(), id.as_slice()])?;
+            to.prepare_cached(
+                "UPDATE channels SET ceiling = ?2, signature = ?3 WHERE id = ?1
+                 AND (length(ceiling) < length(?2) OR (length(ceiling) = length(?2) AND ceiling <= ?2))",
+            )?
+            .execute(params![id.as_slice(), ceiling.to_string(), signature.as_ref()])?;
         }
         Entry::Ordered(id, time) => {
-            to.prepare_cached("UPDATE channels SET ordered = ? WHERE id = ?")?
+            to.prepare_cached("UPDATE channels SET ordered = max(ordered, ?) WHERE id = ?")?
                 .execute(params![time, id.as_slice()])?;
         }
         Entry::Chain(id, deposited, claimed, state) => {
-            to.prepare_cached("UPDATE channels SET deposited = ?, claimed = ?, state = ? WHERE id = ?")?
-                .execute(params![deposited.to_string(), claimed.to_string(), *state as u8, id.as_slice()])?;
+            to.prepare_cached(concat!(
+                "UPDATE channels SET deposited = ?2, state = max(state, ?4), claimed = ",
+                greater!("claimed", "?3"),
+                " WHERE id = ?1"
+            ))?
+            .execute(params![
+                id.as_slice(),
+                deposited.to_string(),
+                claimed.to_string(),
+                *state as u8
+            ])?;
+        }
+        Entry::Restored(id, charged) => {
+            let known = totals.charged(to, *id)?;
+            *known = (*known).max(*charged);
         }
         Entry::Lease(id, upto) => {
-            to.prepare_cached("UPDATE channels SET leased = ? WHERE id = ?")?
-                .execute(params![upto.to_string(), id.as_slice()])?;
+            to.prepare_cached(concat!(
+                "UPDATE channels SET leased = ",
+                greater!("leased", "?2"),
+                " WHERE id = ?1"
+            ))?
+            .execute(params![id.as_slice(), upto.to_string()])?;
         }
         Entry::Key(key) => {
             let models = key.limits.models.as_ref().map(serde_json::to_string).transpose()?;
@@ -106,22 +294,7 @@ pub(super) fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> R
             totals.marked.insert(mark.id.clone());
         }
         Entry::Charge(charge) => add(to, totals, charge)?,
-        Entry::Answer(answer) => {
-            to.prepare_cached(
-                "INSERT OR REPLACE INTO answers (key, idempotency, asked, id, content_type, body, time) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                answer.key,
-                answer.idempotency,
-                answer.asked.as_slice(),
-                answer.id,
-                answer.content_type,
-                answer.body.as_ref(),
-                answer.time
-            ])?;
-            to.prepare_cached("DELETE FROM answers WHERE time < ?")?
-                .execute([answer.time.saturating_sub(KEEP_ANSWERS_MS)])?;
-        }
+        Entry::Answer(answer) => totals.answers.keep(to, answer)?,
         Entry::Claiming(id, total, pays) => {
             let pays: Vec<(Address, String)> =
                 pays.iter().map(|(provider, pay)| (*provider, pay.to_string())).collect();
@@ -129,8 +302,12 @@ pub(super) fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> R
                 .execute(params![id.as_slice(), total.to_string(), serde_json::to_string(&pays)?])?;
         }
         Entry::Claimed(id, total) => {
-            to.prepare_cached("UPDATE channels SET claimed = ? WHERE id = ?")?
-                .execute(params![total.to_string(), id.as_slice()])?;
+            to.prepare_cached(concat!(
+                "UPDATE channels SET claimed = ",
+                greater!("claimed", "?2"),
+                " WHERE id = ?1"
+            ))?
+            .execute(params![id.as_slice(), total.to_string()])?;
             let pays = to
                 .prepare_cached("SELECT pays FROM claiming WHERE channel = ? AND total = ?")?
                 .query_row(params![id.as_slice(), total.to_string()], |row| row.get::<_, String>(0))
@@ -149,10 +326,7 @@ pub(super) fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> R
             )?
             .execute(params![id.as_slice(), total.to_string()])?;
         }
-        Entry::Forget(key, idempotency) => {
-            to.prepare_cached("DELETE FROM answers WHERE key = ? AND idempotency = ?")?
-                .execute([key, idempotency])?;
-        }
+        Entry::Forget(key, idempotency) => totals.answers.forget(to, key, idempotency)?,
         Entry::Flush => {}
         Entry::Statement(statement) => {
             to.prepare_cached("INSERT OR REPLACE INTO statements (coin, number, document) VALUES (?, ?, ?)")?
@@ -201,15 +375,33 @@ fn add(to: &Transaction<'_>, totals: &mut Totals, charge: &Charge) -> Result<()>
 }
 
 impl Totals {
-    fn add(&mut self, from: &Transaction<'_>, charge: &Charge) -> Result<()> {
-        let overflow = || format!("a sum with request {} does not fit", charge.id);
-        let charged = match self.channels.entry(charge.channel) {
+    /// Reads what is kept of answers.
+    pub(super) fn of(connection: &Connection, bounds: Bounds, room: Arc<Room>) -> Result<Self> {
+        let mut answers = Answers { bounds, room, channels: HashMap::new(), all: 0 };
+        let mut select = connection
+            .prepare("SELECT channel, sum(length(body)) FROM answers WHERE body <> x'' GROUP BY channel")?;
+        let sums = select.query_map([], |row| Ok((hash(row, 0)?, row.get(1)?)))?;
+        for (channel, bytes) in sums.collect::<Result<Vec<_>, _>>()? {
+            answers.count(channel, bytes);
+        }
+        let (marked, channels, keys) = (HashSet::new(), HashMap::new(), HashMap::new());
+        Ok(Totals { answers, marked, channels, keys, usage: HashMap::new(), earned: HashMap::new() })
+    }
+
+    /// What a channel was charged.
+    fn charged(&mut self, from: &Transaction<'_>, channel: B256) -> Result<&mut u128> {
+        Ok(match self.channels.entry(channel) {
             Slot::Occupied(known) => known.into_mut(),
             Slot::Vacant(new) => new.insert(
                 from.prepare_cached("SELECT charged FROM channels WHERE id = ?")?
-                    .query_row([charge.channel.as_slice()], |row| number(row, 0))?,
+                    .query_row([channel.as_slice()], |row| number(row, 0))?,
             ),
-        };
+        })
+    }
+
+    fn add(&mut self, from: &Transaction<'_>, charge: &Charge) -> Result<()> {
+        let overflow = || format!("a sum with request {} does not fit", charge.id);
+        let charged = self.charged(from, charge.channel)?;
         *charged = charged.checked_add(charge.charge).with_context(overflow)?;
 
         if !self.keys.contains_key(&charge.key) {

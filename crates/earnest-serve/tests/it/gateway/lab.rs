@@ -1,7 +1,7 @@
 //! A whole lab in one test: the contracts on the embedded chain, a gateway over real TCP, an upstream that does as it is
 //! told and keeps its own log, and a holder with a channel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use earnest_chain::voucher::{Channel, CoinDomain, Deposit, House, Settlement};
 use earnest_core::plan::Plan;
 use earnest_core::setup::{Parties, ServiceSetup, setup};
 use earnest_serve::chain::ChainThread;
+use earnest_serve::gateway::books::Held;
 use earnest_serve::gateway::order::{Order, Voucher, Wanted};
 use earnest_serve::gateway::route::Upstream;
 use earnest_serve::gateway::till::Till;
@@ -243,9 +244,18 @@ impl Lab {
     }
 
     fn gateway(settings: &Settings, place: &Place, chain: &ChainThread, at: &Deployment) -> Arc<Gateway> {
-        let (chain, sender) = (chain.clone(), chain.clone());
+        Self::gateway_by(settings, place, [chain, chain].map(Clone::clone), at)
+    }
+
+    /// With one chain to ask and another to send to.
+    fn gateway_by(
+        settings: &Settings,
+        place: &Place,
+        [chain, sender]: [ChainThread; 2],
+        at: &Deployment,
+    ) -> Arc<Gateway> {
         let till = Till { chain, sender, key: key("gateway"), at: at.clone(), confirmations: 0 };
-        let prices = till.prices(0).unwrap().unwrap_or_default();
+        let prices = till.prices(0).ok().flatten().unwrap_or_default();
         Gateway::open(settings.clone(), place.clone(), key("gateway"), prices, Some(till)).unwrap()
     }
 
@@ -267,6 +277,26 @@ impl Lab {
         let (settings, place, chain, at) = (&self.settings, &self.place, &self.chain, &self.at);
         self.gateway = Self::gateway(settings, place, chain, at);
         self.base = Self::serve(self.limits, self.gateway.clone(), self.description.clone()).await;
+    }
+
+    /// The same with other ways to the chain, and with the journal as something is done to it in between.
+    pub(super) async fn restart_by(&mut self, ways: [ChainThread; 2], between: impl FnOnce(&Path)) {
+        self.gateway.close();
+        between(&self.settings.folder);
+        self.gateway = Self::gateway_by(&self.settings, &self.place, ways, &self.at);
+        self.base = Self::serve(self.limits, self.gateway.clone(), self.description.clone()).await;
+    }
+
+    /// What the gateway has of a holder's channel.
+    pub(super) fn held(&self, holder: &Holder) -> Held {
+        let line = self.gateway.books.line(self.id(holder)).expect("a channel that is known");
+        line.account.lock().unwrap().clone()
+    }
+
+    /// Changes what the gateway has of it.
+    pub(super) fn change(&self, holder: &Holder, change: impl FnOnce(&mut Held)) {
+        let line = self.gateway.books.line(self.id(holder)).expect("a channel that is known");
+        change(&mut line.account.lock().unwrap());
     }
 
     /// A holder with so much cash in a channel, all of it signed for, and a key.

@@ -4,6 +4,7 @@ mod described;
 mod lab;
 mod upstreams;
 
+mod audit;
 mod hostile;
 mod money;
 mod requests;
