@@ -1,8 +1,8 @@
 //! `earnest gateway`: the OpenAI-compatible API of a deployment, paid in its credits and cash.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,9 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use alloy_sol_types::sol;
 use anyhow::{Context, Result, bail};
-use axum::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use axum::http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING,
+};
 use axum::http::{HeaderMap, HeaderValue};
 use clap::Args;
 use earnest_chain::bindings::Revenue;
@@ -307,7 +309,8 @@ fn elsewhere_headers(dialect: &Dialect) -> Result<HeaderMap> {
     }
     if let Some(variable) = &dialect.key_env {
         let key = std::env::var(variable).with_context(|| format!("the environment has no {variable}"))?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {key}")).context("an API key that is no header")?;
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {key}")).context("an API key that is no header")?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -328,7 +331,8 @@ impl Models {
     pub fn named(&self) -> Result<BTreeMap<String, Dialect>> {
         let mut named = match &self.settings {
             Some(file) => {
-                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?;
                 dialect::read(&text).with_context(|| format!("{}", file.display()))?
             }
             None => BTreeMap::new(),

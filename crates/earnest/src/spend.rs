@@ -21,6 +21,7 @@ use earnest_serve::gateway::journal::Coin;
 use earnest_serve::gateway::order::{Order, Voucher, Wanted};
 use earnest_serve::gateway::till::{Document, Till};
 use earnest_serve::gateway::{self, Gateway, Place, Settings, books};
+use earnest_serve::openai::dialect::Dialect;
 use earnest_serve::provider::dial::{Model, Provider};
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::server::{Limits, serve_unguarded};
@@ -192,13 +193,14 @@ impl Story {
             Echo::default().router(),
             std::future::pending(),
         ));
+        let dialect = Dialect { upstream: "echo".into(), ..Dialect::default() };
         let provider = Provider {
             gateway: url.parse()?,
             key: self.provider.clone(),
             upstream: upstream.parse()?,
             upstream_key: None,
             headers: Default::default(),
-            models: vec![Model { name: model.into(), upstream: "echo".into() }],
+            models: vec![Model { name: model.into(), dialect, elsewhere: None }],
             ask,
             concurrency: 1_024,
             links: 1,

@@ -172,7 +172,13 @@ impl Delivery {
     /// Calls `then` once, when the answer is over.
     pub fn new(then: impl FnOnce(Ended) + Send + 'static) -> Arc<Self> {
         let (handed, written) = (Progress::default(), Progress::default());
-        Arc::new(Delivery(Mutex::new(State { handed, written, last: false, from: u64::MAX, then: Some(Box::new(then)) })))
+        Arc::new(Delivery(Mutex::new(State {
+            handed,
+            written,
+            last: false,
+            from: u64::MAX,
+            then: Some(Box::new(then)),
+        })))
     }
 
     /// The next piece goes to the connection's buffer; all that was handed over so far, that piece included.

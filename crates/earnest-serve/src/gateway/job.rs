@@ -209,7 +209,12 @@ impl Job {
         }
         if counted.beyond {
             served.strike();
-            served.warn(|| format!("its answer to {} goes beyond what was asked for: does its server know the bound?", self.id));
+            served.warn(|| {
+                format!(
+                    "its answer to {} goes beyond what was asked for: does its server know the bound?",
+                    self.id
+                )
+            });
         }
     }
 

@@ -60,7 +60,8 @@ pub struct Kept(Mutex<HashMap<Place, Left>>);
 impl Left {
     /// Of an answer that is about to go out.
     pub fn new(job: &Job, served: Served, counted: Counted, bytes: Bytes, room: Room) -> Self {
-        let cost = job.rates.charge(job.endpoint.service(), counted.usage).unwrap_or(job.reserve).min(job.reserve);
+        let cost =
+            job.rates.charge(job.endpoint.service(), counted.usage).unwrap_or(job.reserve).min(job.reserve);
         Left {
             place: Place { key: job.key.row_id(), endpoint: job.endpoint, asked: job.asked },
             served,
@@ -100,7 +101,8 @@ impl Left {
             job.forget();
         } else {
             let part = |count: u64| {
-                let part = (u128::from(count) * u128::from(taken)).div_ceil((self.bytes.len() as u128).max(1));
+                let part =
+                    (u128::from(count) * u128::from(taken)).div_ceil((self.bytes.len() as u128).max(1));
                 u64::try_from(part).unwrap_or(count).min(count)
             };
             let (all, paid) = (self.counted.usage, self.paid_usage);

@@ -164,7 +164,10 @@ pub async fn usage(
     let Query(by) = by.map_err(|why| Refusal::Bad(why.body_text(), None))?;
     let by_word = by.by.unwrap_or_else(|| "day".into());
     if !["day", "model", "key"].contains(&by_word.as_str()) {
-        return Err(Refusal::Bad(format!("usage goes by day, model or key, not by {by_word:?}"), Some("by".into())));
+        return Err(Refusal::Bad(
+            format!("usage goes by day, model or key, not by {by_word:?}"),
+            Some("by".into()),
+        ));
     }
     let from = day_of(now_ms()).saturating_sub(by.days.unwrap_or(30));
     let coin = key.line.coin;

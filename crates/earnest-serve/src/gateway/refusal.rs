@@ -57,8 +57,19 @@ impl Refusal {
         const BAD: &str = "invalid_request_error";
         match self {
             Refusal::Told(status, fault) => {
-                let why = fault.message.as_deref().unwrap_or("the provider refused the request and did not say why");
-                (*status, fault.kind.as_deref().unwrap_or(BAD), fault.param.as_deref(), fault.code.as_deref(), why)
+                let why = fault
+                    .message
+                    .as_deref()
+                    .unwrap_or("the provider refused the request and did not say why");
+                // Another server's moderation is no matter of permission here.
+                let status = if *status == S::FORBIDDEN { S::BAD_REQUEST } else { *status };
+                (
+                    status,
+                    fault.kind.as_deref().unwrap_or(BAD),
+                    fault.param.as_deref(),
+                    fault.code.as_deref(),
+                    why,
+                )
             }
             Refusal::Coding(why) => {
                 (S::UNSUPPORTED_MEDIA_TYPE, BAD, None, Some("unsupported_content_encoding"), why)

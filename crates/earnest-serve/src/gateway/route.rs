@@ -20,11 +20,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thread_local::ThreadLocal;
 
 use super::refusal::Refusal;
-use crate::packing::Unpacked;
 use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
 use crate::openai::fault::{self, Fault, Whose};
 use crate::openai::request::{Added, Asked, Most};
+use crate::packing::Unpacked;
 use crate::provider::roster::{Link, LinkError, Roster};
 use crate::request_id::uuid_of;
 use crate::upstream_url::{upstream_base, upstream_url};
@@ -386,7 +386,13 @@ impl Routes {
     }
 
     /// The tries of one request.
-    pub fn tries<'r>(&'r self, asked: &'r Asked, id: &'r str, most_ask: u16, trace: Option<&'r str>) -> Tries<'r> {
+    pub fn tries<'r>(
+        &'r self,
+        asked: &'r Asked,
+        id: &'r str,
+        most_ask: u16,
+        trace: Option<&'r str>,
+    ) -> Tries<'r> {
         let mut candidates = self.candidates(&asked.model, most_ask);
         candidates.truncate(TRIES);
         // Where there is but one, it may have failed for a moment only.
@@ -485,7 +491,9 @@ impl Tries<'_> {
                 let served = Served { asked, ..candidate.served.clone() };
                 let answer = Unpacked::of(&parts.headers, answer).ok_or_else(|| {
                     candidate.served.strike();
-                    Trouble::Next(Refusal::Upstream("the provider's answer is packed, and nobody asked for it".into()))
+                    Trouble::Next(Refusal::Upstream(
+                        "the provider's answer is packed, and nobody asked for it".into(),
+                    ))
                 })?;
                 return Ok(Begun { served, body: answer.map_err(broke_off).boxed_unsync() });
             }
@@ -548,7 +556,9 @@ impl Tries<'_> {
                 At::Own(own) => Request::post(own.urls[endpoint as usize].clone())
                     .header("x-request-id", uuid_of(self.id))
                     .header(header::ACCEPT_ENCODING, "identity"),
-                At::Link(_) => Request::post(format!("/v1{}", endpoint.path())).header("x-request-id", self.id),
+                At::Link(_) => {
+                    Request::post(format!("/v1{}", endpoint.path())).header("x-request-id", self.id)
+                }
             };
             request = request.header(header::CONTENT_TYPE, "application/json");
             if let Some(trace) = self.trace {
@@ -567,7 +577,8 @@ impl Tries<'_> {
                     let request = request.body(Full::from(body.clone()));
                     let mut request = request.map_err(|error| next(error.to_string()))?;
                     request.headers_mut().extend(own.upstream.headers.clone());
-                    let client = self.routes.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
+                    let client =
+                        self.routes.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
                     let sent = client.request(request).await;
                     let response = sent
                         .map_err(|error| next(format!("the upstream did not answer: {}", in_full(&error))))?;
@@ -592,13 +603,19 @@ impl Tries<'_> {
         };
         // A stream should begin soon: where others are there, they are asked before the client gives up.
         let head = self.routes.patience.head;
-        let patience = if self.asked.stream && self.left > 0 && self.candidates.len() > 1 { head.min(SILENCE) } else { head };
+        let patience = if self.asked.stream && self.left > 0 && self.candidates.len() > 1 {
+            head.min(SILENCE)
+        } else {
+            head
+        };
         match tokio::time::timeout(patience, sent).await {
             Ok(response) => Ok((response?, body)),
             Err(_) => {
                 candidate.served.health.failed();
                 let secs = patience.as_secs();
-                Err(Trouble::Next(Refusal::Timeout(format!("the provider did not begin to answer in {secs} s"))))
+                Err(Trouble::Next(Refusal::Timeout(format!(
+                    "the provider did not begin to answer in {secs} s"
+                ))))
             }
         }
     }

@@ -14,6 +14,7 @@ use base64::Engine;
 use bytes::Bytes;
 use earnest_chain::voucher::SignedReceipt;
 use http_body_util::BodyExt;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::books::{ApiKey, NotAdmitted, hash_of};
@@ -27,13 +28,13 @@ use super::room::{BLOCK, Room};
 use super::route::{Begun, Trouble};
 use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, renamed, signed_usage, told};
 use super::{Gateway, amount, crash, decimal, now_ms};
-use crate::packing::{Unread, unpacked};
 use crate::openai::Endpoint;
 use crate::openai::answer::{Counted, Seen, is_the_model};
 use crate::openai::dialect::Dialect;
 use crate::openai::events::begins_as_events;
 use crate::openai::fault::Fault;
 use crate::openai::request::Asked;
+use crate::packing::{Unread, unpacked};
 use crate::provider::hello::Realm;
 
 /// Bytes of a request's body at most.
@@ -244,8 +245,15 @@ async fn answered(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request) 
     };
     crash::point("admitted");
     let id = super::new_id();
-    let admitted =
-        Admitted { endpoint, model: asked.model.clone(), price_version, rates, most: asked.most, reserve, asked: sha };
+    let admitted = Admitted {
+        endpoint,
+        model: asked.model.clone(),
+        price_version,
+        rates,
+        most: asked.most,
+        reserve,
+        asked: sha,
+    };
     let span = gateway.trace.begin(endpoint, &asked.model, &headers);
     let trace = span.parent();
     let job = Job::new(gateway.clone(), key, id.clone(), admitted, lease, turn, span);
@@ -276,7 +284,9 @@ impl Gateway {
         }
         let (settings, plain) = (&self.settings, Dialect::default());
         // The name may stand behind what the settings decide.
-        let named = (!settings.dialects.is_empty()).then(|| serde_json::from_slice::<Named<'_>>(&body).ok()).flatten();
+        let named = (!settings.dialects.is_empty())
+            .then(|| serde_json::from_slice::<Named<'_>>(&body).ok())
+            .flatten();
         let dialect = named.and_then(|named| settings.dialects.get(named.model.as_ref())).unwrap_or(&plain);
         Ok(Asked::read(endpoint, body.clone(), dialect, settings.most_written)?)
     }
@@ -394,7 +404,8 @@ async fn stream(job: Job, asked: &Asked, begun: Begun, connection: &Connection) 
         body: Default::default(),
         time: now_ms(),
     });
-    let (mut stream, meter, delivery) = Stream::new(job, begun, asked.shows_usage, gateway.settings.patience.piece);
+    let (mut stream, meter, delivery) =
+        Stream::new(job, begun, asked.shows_usage, gateway.settings.patience.piece);
     stream.begin().await.map_err(Box::new)?;
     if let Some(bought) = bought {
         // From the first byte on it is bought: whatever happens, it is not run again.
@@ -433,7 +444,12 @@ async fn durable(gateway: &Gateway, entry: Option<u64>) -> Result<(), Refusal> {
 }
 
 /// An answer in one piece.
-async fn whole(job: Job, asked: &Asked, begun: Begun, connection: &Arc<Connection>) -> Result<Response, Failed> {
+async fn whole(
+    job: Job,
+    asked: &Asked,
+    begun: Begun,
+    connection: &Arc<Connection>,
+) -> Result<Response, Failed> {
     let gateway = job.gateway.clone();
     let Begun { served, body } = begun;
     let mut room = gateway.answers.room(job.key.line.id);
@@ -504,13 +520,16 @@ async fn whole(job: Job, asked: &Asked, begun: Begun, connection: &Arc<Connectio
         }
         None => {
             let left = Left::new(&job, served, counted, bytes, room);
-            (lease, Delivery::new(move |ended| match ended {
-                Ended::Whole => {
-                    crash::point("written");
-                    job.record(charge);
-                }
-                Ended::After(written) => left.go(job, written.bytes),
-            }))
+            (
+                lease,
+                Delivery::new(move |ended| match ended {
+                    Ended::Whole => {
+                        crash::point("written");
+                        job.record(charge);
+                    }
+                    Ended::After(written) => left.go(job, written.bytes),
+                }),
+            )
         }
     };
     durable(&gateway, entry).await.map_err(|refusal| Box::new((None, Trouble::Asked(refusal))))?;
@@ -557,9 +576,8 @@ fn readable(
     if begins_as_events(bytes) {
         return Err(next("the provider answered with a stream where JSON was asked for".into()));
     }
-    let event = seen
-        .read(bytes)
-        .map_err(|error| next(format!("the provider's answer is not JSON: {error}")))?;
+    let event =
+        seen.read(bytes).map_err(|error| next(format!("the provider's answer is not JSON: {error}")))?;
     // What a choice came to before it failed was made, and is given as it is.
     seen.failed |= event.choice_error && seen.wrote();
     if event.error || event.choice_error && !seen.failed || !seen.is_answer {
@@ -569,7 +587,12 @@ fn readable(
     if let Some(said) = &event.model
         && !is_the_model(said, served.names.iter().map(String::as_str).chain([asked.model.as_str()]))
     {
-        let name = || format!("its server answers as {said:?}; name that: --model {}={},{said}", asked.model, served.names[0]);
+        let name = || {
+            format!(
+                "its server answers as {said:?}; name that: --model {}={},{said}",
+                asked.model, served.names[0]
+            )
+        };
         served.warn(name);
         // It is the operator's own server: its name is not the holder's trouble.
         if served.signs() {
@@ -583,8 +606,12 @@ fn readable(
 fn with_usage(bytes: Bytes, counted: &Counted) -> Bytes {
     #[derive(serde::Deserialize)]
     struct Top<'b> {
-        #[serde(borrow, default)]
-        usage: Option<&'b serde_json::value::RawValue>,
+        #[serde(borrow, default, deserialize_with = "there")]
+        usage: Option<&'b RawValue>,
+    }
+    /// `null` is there, too.
+    fn there<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Option<&'d RawValue>, D::Error> {
+        serde::Deserialize::deserialize(from).map(Some)
     }
     let usage = told(counted).to_string();
     let Ok(top) = serde_json::from_slice::<Top<'_>>(&bytes) else { return bytes };
@@ -596,7 +623,9 @@ fn with_usage(bytes: Bytes, counted: &Counted) -> Bytes {
         None => {
             let Some(open) = bytes.iter().position(|&byte| byte == b'{') else { return bytes };
             let more = if bytes[open + 1..].trim_ascii_start().starts_with(b"}") { "" } else { "," };
-            [&bytes[..=open], b"\"usage\":", usage.as_bytes(), more.as_bytes(), &bytes[open + 1..]].concat().into()
+            [&bytes[..=open], b"\"usage\":", usage.as_bytes(), more.as_bytes(), &bytes[open + 1..]]
+                .concat()
+                .into()
         }
     }
 }

@@ -186,7 +186,12 @@ pub struct Stream {
 
 impl Stream {
     /// Over a provider's answer.
-    pub fn new(job: Job, begun: Begun, shows_usage: bool, patience: Duration) -> (Self, Arc<Meter>, Arc<Delivery>) {
+    pub fn new(
+        job: Job,
+        begun: Begun,
+        shows_usage: bool,
+        patience: Duration,
+    ) -> (Self, Arc<Meter>, Arc<Delivery>) {
         let Begun { served, body: upstream } = begun;
         let house = job.gateway.house;
         let realm = Realm { chain_id: house.chain_id, revenue: house.revenue };
@@ -453,7 +458,9 @@ impl Stream {
             return;
         }
         let renamed = match &data {
-            std::borrow::Cow::Borrowed(data) if read.model.as_deref().is_some_and(|said| said != self.name) => {
+            std::borrow::Cow::Borrowed(data)
+                if read.model.as_deref().is_some_and(|said| said != self.name) =>
+            {
                 let from = data.as_ptr() as usize - event.as_ptr() as usize;
                 Some(renamed(event, from, &read.model_at, &self.name))
             }
@@ -473,7 +480,12 @@ impl Stream {
         let named = is_the_model(said, served.names.iter().map(String::as_str).chain([self.name.as_str()]));
         if !named && !served.signs() {
             // It is the operator's own server: its name is not the holder's trouble.
-            served.warn(|| format!("its server answers as {said:?}; name that: --model {}={},{said}", self.name, served.names[0]));
+            served.warn(|| {
+                format!(
+                    "its server answers as {said:?}; name that: --model {}={},{said}",
+                    self.name, served.names[0]
+                )
+            });
             return true;
         }
         named
@@ -564,7 +576,14 @@ impl Stream {
     fn signed(&self, job: &Job, seen: &Seen) -> Option<Resolved> {
         let came = self.came.clone()?;
         let answer = B256::from_slice(&came.finalize());
-        signed_usage(self.trailers.as_ref(), &self.meter.served, &self.realm, &job.id, answer, seen.stated(&job.most))
+        signed_usage(
+            self.trailers.as_ref(),
+            &self.meter.served,
+            &self.realm,
+            &job.id,
+            answer,
+            seen.stated(&job.most),
+        )
     }
 }
 

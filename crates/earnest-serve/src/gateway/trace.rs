@@ -25,7 +25,8 @@ impl Trace {
             return Ok(Trace(None));
         }
         // The exporter's client must not be made by a thread that serves.
-        let built = std::thread::spawn(|| opentelemetry_otlp::SpanExporter::builder().with_http().build()).join();
+        let built =
+            std::thread::spawn(|| opentelemetry_otlp::SpanExporter::builder().with_http().build()).join();
         let exporter = built.map_err(|_| anyhow::anyhow!("the exporter of traces cannot be made"))??;
         let resource = opentelemetry_sdk::Resource::builder().with_service_name("earnest-gateway").build();
         let provider =
@@ -104,7 +105,10 @@ impl Request {
         self.end(&charge.id, 200, |span| {
             span.set_attribute(KeyValue::new("gen_ai.usage.input_tokens", count(charge.usage.input)));
             span.set_attribute(KeyValue::new("gen_ai.usage.output_tokens", count(charge.usage.output)));
-            span.set_attribute(KeyValue::new("gen_ai.usage.cache_read.input_tokens", count(charge.usage.cached)));
+            span.set_attribute(KeyValue::new(
+                "gen_ai.usage.cache_read.input_tokens",
+                count(charge.usage.cached),
+            ));
             if !charge.complete {
                 span.set_status(Status::error("cut off"));
             }

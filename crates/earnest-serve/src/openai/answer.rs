@@ -123,7 +123,8 @@ impl Seen {
         }
         event.wrote |= event.again.is_some();
         let Some(stated) = event.usage else { return };
-        event.only_usage = !(event.wrote || event.ended || event.begins) && (event.empty_choices || event.choices > 0);
+        event.only_usage =
+            !(event.wrote || event.ended || event.begins) && (event.empty_choices || event.choices > 0);
         match event.choices {
             // Each choice may come with its own, or with what all have used so far: the greatest of each choice.
             1 => self.choices[event.index].usage.get_or_insert_default().merge(stated),
@@ -175,7 +176,8 @@ impl Seen {
             for usage in prompt.iter().filter_map(|choice| choice.usage).map(|usage| usage.resolved()) {
                 read.input = read.input.max(usage.input);
                 read.cached = read.cached.max(usage.cached);
-                own.output = usage.output.map(|output| output.saturating_add(own.output.unwrap_or(0))).or(own.output);
+                own.output =
+                    usage.output.map(|output| output.saturating_add(own.output.unwrap_or(0))).or(own.output);
                 own.reasoning = own.reasoning.saturating_add(usage.reasoning);
             }
             own.input = read.input.map(|input| input.saturating_add(own.input.unwrap_or(0))).or(own.input);
@@ -185,7 +187,9 @@ impl Seen {
         let output = if several { Some(self.ending_output).filter(|sum| *sum > 0) } else { whole.output };
         match output {
             Some(_) => Resolved { input: whole.input.or(own.input), output, ..whole },
-            None => Resolved { input: own.input.max(whole.input), cached: own.cached.max(whole.cached), ..own },
+            None => {
+                Resolved { input: own.input.max(whole.input), cached: own.cached.max(whole.cached), ..own }
+            }
         }
     }
 
@@ -209,7 +213,14 @@ impl Seen {
         self.counted(most, stated, None, written, hidden)
     }
 
-    fn counted(&self, most: &Most, stated: Resolved, signed: Option<Resolved>, text: Text, hidden: bool) -> Counted {
+    fn counted(
+        &self,
+        most: &Most,
+        stated: Resolved,
+        signed: Option<Resolved>,
+        text: Text,
+        hidden: bool,
+    ) -> Counted {
         let mut counted = Counted::default();
         let mut input = stated.input;
         let mut output = stated.output;
@@ -351,13 +362,13 @@ impl Place {
             Place::Text | Place::Plain | Place::Item | Place::Again | Place::Twin(_) => match key {
                 "role" => Place::Role,
                 "id" | "type" | "object" | "index" | "call_id" | "tool_call_id" | "item_id" | "status"
-                | "created" | "model" | "logprobs" | "annotations" | "finish_reason" | "recipient" | "channel"
-                | "format" | "phase" | "mime_type" | "citations" => Place::Skip,
+                | "created" | "model" | "logprobs" | "annotations" | "finish_reason" | "recipient"
+                | "channel" | "format" | "phase" | "mime_type" | "citations" => Place::Skip,
                 "name" => Place::Call,
                 // What a call was given may be an object: its names and numbers were written, too.
                 "arguments" | "input" => self,
-                "b64_json" | "data" | "encrypted_content" | "file_data" | "partial_image_b64" | "signature"
-                | "thought_signature" => Place::Binary,
+                "b64_json" | "data" | "encrypted_content" | "file_data" | "partial_image_b64"
+                | "signature" | "thought_signature" => Place::Binary,
                 _ => self,
             },
             Place::Usage => match Field::named(key) {
@@ -397,7 +408,11 @@ impl<'s> Node<'s> {
         if text.is_empty() {
             return;
         }
-        if is_binary(text) { self.to().binary(text.len()) } else { self.to().add(text) }
+        if is_binary(text) {
+            self.to().binary(text.len())
+        } else {
+            self.to().add(text)
+        }
         self.event.wrote = true;
     }
 
@@ -408,7 +423,11 @@ impl<'s> Node<'s> {
             Place::Binary if !text.is_empty() => {
                 // A short one under such a name is text that one could not know.
                 let to = &mut self.seen.text;
-                if text.len() > 64 { to.binary(text.len()) } else { to.add(text) }
+                if text.len() > 64 {
+                    to.binary(text.len())
+                } else {
+                    to.add(text)
+                }
                 self.event.wrote = true;
             }
             Place::Call if !text.is_empty() => {

@@ -52,26 +52,35 @@ impl Text {
                     if camel {
                         self.run = 0;
                     }
-                    (Kind::Letter, match self.run_of(Kind::Letter) {
-                        0 if camel => 12,
-                        0 => 14,
-                        run if run % 7 == 0 => 9,
-                        _ => 0,
-                    })
+                    (
+                        Kind::Letter,
+                        match self.run_of(Kind::Letter) {
+                            0 if camel => 12,
+                            0 => 14,
+                            run if run % 7 == 0 => 9,
+                            _ => 0,
+                        },
+                    )
                 }
                 b'0'..=b'9' => (Kind::Digit, if self.run_of(Kind::Digit) % 3 == 0 { 16 } else { 0 }),
-                0..=b' ' => (Kind::Blank, match self.run_of(Kind::Blank) {
-                    0 if byte == b' ' => 0,
-                    0 => 8,
-                    1 => 10,
-                    _ => 0,
-                }),
-                0..0x80 => (Kind::Mark, match self.run_of(Kind::Mark) {
-                    0 => 11,
-                    1..16 => 3,
-                    // A line of one sign is few model tokens, however long.
-                    _ => 0,
-                }),
+                0..=b' ' => (
+                    Kind::Blank,
+                    match self.run_of(Kind::Blank) {
+                        0 if byte == b' ' => 0,
+                        0 => 8,
+                        1 => 10,
+                        _ => 0,
+                    },
+                ),
+                0..0x80 => (
+                    Kind::Mark,
+                    match self.run_of(Kind::Mark) {
+                        0 => 11,
+                        1..16 => 3,
+                        // A line of one sign is few model tokens, however long.
+                        _ => 0,
+                    },
+                ),
                 0xc0..=0xdf => (Kind::Other, 5),
                 0xe0..=0xe1 => (Kind::Other, 4),
                 0xe2 => (Kind::Other, 16),
@@ -169,7 +178,10 @@ mod tests {
         ] {
             let estimate = text(&sample).estimate();
             assert!(estimate <= sample.len() as u64);
-            assert!(estimate * 10 <= true_count * 13 && estimate * 3 >= true_count.min(300), "{sample}: {estimate}");
+            assert!(
+                estimate * 10 <= true_count * 13 && estimate * 3 >= true_count.min(300),
+                "{sample}: {estimate}"
+            );
         }
         assert_eq!(text(&" ".repeat(1_000)).estimate(), 1);
         assert_eq!(text("").estimate(), 0);

@@ -116,7 +116,9 @@ mod tests {
         assert_eq!(models["chat"].upstream("chat"), "m");
         assert_eq!((models["chat"].bound, models["chat"].state), (Bound::MaxCompletionTokens, Some(128_000)));
         assert_eq!(models["vendor/model:free"], Dialect::default());
-        for wrong in ["[models.a]\nbond = 1", "[models.a]\nmost_written = 0", "[models.a]\nbound = \"n\"", "x = 1"] {
+        for wrong in
+            ["[models.a]\nbond = 1", "[models.a]\nmost_written = 0", "[models.a]\nbound = \"n\"", "x = 1"]
+        {
             assert!(read(wrong).unwrap_err().to_string().contains("line"), "{wrong}");
         }
     }

@@ -115,7 +115,12 @@ mod tests {
     #[test]
     fn events_are_cut_wherever_the_pieces_end_and_however_lines_do() {
         let plain = "data: a\n\n: comment\n\ndata: b\n\nevent: x\ndata: c\ndata: d\n\ndata: rest";
-        for text in [plain.to_owned(), plain.replace('\n', "\r\n"), plain.replace('\n', "\r"), format!("\u{feff}{plain}")] {
+        for text in [
+            plain.to_owned(),
+            plain.replace('\n', "\r\n"),
+            plain.replace('\n', "\r"),
+            format!("\u{feff}{plain}"),
+        ] {
             for size in 1..text.len() {
                 let mut events = Events::default();
                 let mut all = Vec::new();
@@ -125,7 +130,8 @@ mod tests {
                         all.push(event);
                     }
                 }
-                let data: Vec<_> = all.iter().filter_map(|event| data_of(event)).map(|data| data.to_vec()).collect();
+                let data: Vec<_> =
+                    all.iter().filter_map(|event| data_of(event)).map(|data| data.to_vec()).collect();
                 assert_eq!(data, [&b"a"[..], b"b", b"c\nd"], "pieces of {size} of {text:?}");
                 assert_eq!(events.rest().trim_ascii(), b"data: rest");
             }
@@ -138,7 +144,11 @@ mod tests {
         assert_eq!(data_of(b"data: [DONE] \n\n").as_deref(), Some(&b"[DONE]"[..]));
         assert_eq!(data_of(b"data: [DONE]").as_deref(), Some(&b"[DONE]"[..]));
         assert_eq!(data_of(b": a comment\n\n"), None);
-        assert!(begins_as_events(b"\n data: {}") && begins_as_events(b": hello") && !begins_as_events(b"{\"data\":1}"));
+        assert!(
+            begins_as_events(b"\n data: {}")
+                && begins_as_events(b": hello")
+                && !begins_as_events(b"{\"data\":1}")
+        );
     }
 
     #[test]

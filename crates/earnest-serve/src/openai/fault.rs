@@ -103,7 +103,9 @@ impl Fault {
             }
             Value::Object(fields) => {
                 for name in ["error", "errors", "detail", "base_resp", "choices"] {
-                    if let Some(within @ (Value::Object(_) | Value::Array(_) | Value::String(_))) = fields.get(name) {
+                    if let Some(within @ (Value::Object(_) | Value::Array(_) | Value::String(_))) =
+                        fields.get(name)
+                    {
                         self.take(within, depth + 1);
                     }
                 }
@@ -114,7 +116,8 @@ impl Fault {
                         self.take(within, depth + 1);
                     }
                 }
-                let word = |name: &str| fields.get(name).and_then(Value::as_str).map(|word| clipped(word, 200));
+                let word =
+                    |name: &str| fields.get(name).and_then(Value::as_str).map(|word| clipped(word, 200));
                 for (place, name) in [(&mut self.param, "param"), (&mut self.code, "code")] {
                     if place.is_none() {
                         *place = word(name);
@@ -129,7 +132,10 @@ impl Fault {
                         let status = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
                         u16::try_from(status).ok().filter(|status| (400..600).contains(status))
                     };
-                    self.status = number("code").or_else(|| number("status")).or_else(|| number("statusCode")).or_else(|| number("status_code"));
+                    self.status = number("code")
+                        .or_else(|| number("status"))
+                        .or_else(|| number("statusCode"))
+                        .or_else(|| number("status_code"));
                 }
                 for inner in ["innererror", "metadata", "details"] {
                     if let Some(Value::Object(within)) = fields.get(inner)
@@ -139,7 +145,8 @@ impl Fault {
                     }
                 }
                 if let Some(Value::Array(all)) = fields.get("details") {
-                    self.wait = self.wait.or_else(|| all.iter().find_map(|one| span(one["retryDelay"].as_str()?)));
+                    self.wait =
+                        self.wait.or_else(|| all.iter().find_map(|one| span(one["retryDelay"].as_str()?)));
                 }
                 for name in ["retry_after", "estimated_time"] {
                     if let Some(wait) = fields.get(name).and_then(Value::as_f64) {
@@ -153,7 +160,8 @@ impl Fault {
                     _ => None,
                 });
                 let kind = self.kind.as_deref();
-                if self.status.is_none() && matches!(kind, Some("BadRequestError" | "invalid_request_error")) {
+                if self.status.is_none() && matches!(kind, Some("BadRequestError" | "invalid_request_error"))
+                {
                     self.status = Some(400);
                 }
             }
@@ -296,7 +304,9 @@ fn wait_in_words(message: &str) -> Option<Duration> {
         "minute" | "minutes" => "m",
         _ => "",
     };
-    span(number).filter(|_| number.ends_with(|c: char| !c.is_ascii_digit())).or_else(|| span(&format!("{number}{unit}")))
+    span(number)
+        .filter(|_| number.ends_with(|c: char| !c.is_ascii_digit()))
+        .or_else(|| span(&format!("{number}{unit}")))
 }
 
 /// How long a server asks to wait, in any form it may say so; whole seconds, rounded up.
@@ -333,19 +343,39 @@ mod tests {
     #[test]
     fn the_reason_is_kept_in_whatever_shape_it_comes() {
         for (body, message, status) in [
-            (r#"{"error":{"message":"too long","type":"x","param":"messages","code":"y"}}"#, "too long", None),
+            (
+                r#"{"error":{"message":"too long","type":"x","param":"messages","code":"y"}}"#,
+                "too long",
+                None,
+            ),
             (r#"{"error":"no such thing","error_type":"validation"}"#, "no such thing", None),
             (r#"{"detail":"not here"}"#, "not here", None),
-            (r#"{"detail":[{"loc":["body","top_k"],"msg":"should be an integer","type":"int_parsing"}]}"#, "top_k: should be an integer", None),
-            (r#"[{"error":{"code":400,"message":"Unknown name \"seed\"","status":"INVALID_ARGUMENT"}}]"#, "Unknown name \"seed\"", Some(400)),
+            (
+                r#"{"detail":[{"loc":["body","top_k"],"msg":"should be an integer","type":"int_parsing"}]}"#,
+                "top_k: should be an integer",
+                None,
+            ),
+            (
+                r#"[{"error":{"code":400,"message":"Unknown name \"seed\"","status":"INVALID_ARGUMENT"}}]"#,
+                "Unknown name \"seed\"",
+                Some(400),
+            ),
             (r#"{"statusCode":429,"message":"slow down"}"#, "slow down", Some(429)),
             (r#"{"object":"error","message":"bad","code":400}"#, "bad", Some(400)),
             (r#"{"base_resp":{"status_code":1004,"status_msg":"login fail"}}"#, "login fail", None),
-            (r#"{"error":{"message":"{\"error\":{\"message\":\"within\",\"code\":\"404\"}}"}}"#, "within", Some(404)),
+            (
+                r#"{"error":{"message":"{\"error\":{\"message\":\"within\",\"code\":\"404\"}}"}}"#,
+                "within",
+                Some(404),
+            ),
             (r#"{"type":"error","message":"boom","code":"server_error"}"#, "boom", None),
             (r#"{"errors":[{"message":"first"},{"message":"second"}]}"#, "first", None),
             ("Bad Request: image too large", "Bad Request: image too large", None),
-            ("<html><head><title>t</title></head><body><h1>429 Too\nMany</h1></body></html>", "429 Too Many", None),
+            (
+                "<html><head><title>t</title></head><body><h1>429 Too\nMany</h1></body></html>",
+                "429 Too Many",
+                None,
+            ),
         ] {
             let fault = Fault::read(body.as_bytes());
             assert_eq!((fault.message.as_deref(), fault.status), (Some(message), status), "{body}");
@@ -360,7 +390,8 @@ mod tests {
         assert!(says("Unsupported parameter: 'max_tokens' is not supported").names("max_tokens"));
         assert!(!says("'max_tokens_x' is too much").names("max_tokens"));
         assert!(!says("streaming is off").names("stream"));
-        let by_param = Fault { param: Some("messages".into()), message: Some("max_tokens".into()), ..Fault::default() };
+        let by_param =
+            Fault { param: Some("messages".into()), message: Some("max_tokens".into()), ..Fault::default() };
         assert!(!by_param.names("max_tokens"));
     }
 

@@ -45,7 +45,8 @@ pub(super) fn mended(data: &[u8]) -> Vec<u8> {
                 _ => {}
             }
         } else {
-            let none = [&b"-Infinity"[..], b"Infinity", b"NaN"].into_iter().find(|name| rest.starts_with(name));
+            let none =
+                [&b"-Infinity"[..], b"Infinity", b"NaN"].into_iter().find(|name| rest.starts_with(name));
             if let Some(none) = none {
                 out.extend_from_slice(b"null");
                 at += none.len();

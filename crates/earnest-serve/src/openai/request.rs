@@ -220,7 +220,10 @@ fn counts(name: &str, raw: &RawValue) -> Result<Option<u64>, BadRequest> {
     }
     let digits = text.strip_suffix(".0").unwrap_or(text);
     match digits.parse::<u64>() {
-        Ok(0) => Err(bad(format!("{name} is 0: some providers take that for no bound; leave it out or ask for 1"), Some(name))),
+        Ok(0) => Err(bad(
+            format!("{name} is 0: some providers take that for no bound; leave it out or ask for 1"),
+            Some(name),
+        )),
         Ok(count) => Ok(Some(count)),
         Err(_) => Err(bad(format!("{name} is no count of at least 1"), Some(name))),
     }
@@ -245,7 +248,12 @@ struct Reading<'d> {
 
 impl Asked {
     /// Reads a body. `most_written` is what is written at most where neither the request nor the model's settings say.
-    pub fn read(endpoint: Endpoint, body: Bytes, dialect: &Dialect, most_written: u64) -> Result<Self, BadRequest> {
+    pub fn read(
+        endpoint: Endpoint,
+        body: Bytes,
+        dialect: &Dialect,
+        most_written: u64,
+    ) -> Result<Self, BadRequest> {
         // An array would be taken for the fields in their order.
         if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(bad("the body is not a JSON object", None));
@@ -342,7 +350,9 @@ impl Asked {
             }
             first = false;
             let mut at = from;
-            for (place, text) in edits.iter().filter(|(place, _)| (from..from + field.len()).contains(&place.start)) {
+            for (place, text) in
+                edits.iter().filter(|(place, _)| (from..from + field.len()).contains(&place.start))
+            {
                 out.extend_from_slice(&self.body[at..place.start]);
                 out.extend_from_slice(text.as_bytes());
                 at = place.end;
@@ -362,7 +372,12 @@ impl Asked {
     }
 
     /// The bound that is added, if one is; what must not stand beside it goes to `gone`.
-    fn bound_for<'n>(&self, dialect: &Dialect, added: Added, gone: &mut Vec<&'n str>) -> Option<(&'n str, u64)> {
+    fn bound_for<'n>(
+        &self,
+        dialect: &Dialect,
+        added: Added,
+        gone: &mut Vec<&'n str>,
+    ) -> Option<(&'n str, u64)> {
         if self.endpoint.service() != Service::Text || added.bound > 1 {
             return None;
         }
@@ -375,26 +390,38 @@ impl Asked {
             Some((field, count))
         };
         if self.endpoint == Endpoint::Responses {
-            return if self.has(output) || added.bound > 0 || dialect.bound == Bound::None { None } else { add(gone, output) };
+            return if self.has(output) || added.bound > 0 || dialect.bound == Bound::None {
+                None
+            } else {
+                add(gone, output)
+            };
         }
         match dialect.bound {
             Bound::None => None,
             Bound::MaxTokens | Bound::MaxCompletionTokens => {
-                let (right, wrong) =
-                    if dialect.bound == Bound::MaxTokens { (tokens, completion) } else { (completion, tokens) };
+                let (right, wrong) = if dialect.bound == Bound::MaxTokens {
+                    (tokens, completion)
+                } else {
+                    (completion, tokens)
+                };
                 gone.push(wrong);
                 if self.has(right) { None } else { add(gone, right) }
             }
             Bound::AsAsked if self.has(tokens) => None,
             Bound::AsAsked if added.bound == 0 => add(gone, tokens),
             // `max_tokens` was refused: reasoning models know the other name.
-            Bound::AsAsked if self.endpoint == Endpoint::Chat && !self.has(completion) => add(gone, completion),
+            Bound::AsAsked if self.endpoint == Endpoint::Chat && !self.has(completion) => {
+                add(gone, completion)
+            }
             Bound::AsAsked => None,
         }
     }
 
     fn wants_usage(&self, dialect: &Dialect) -> bool {
-        self.stream && !self.shows_usage && dialect.usage && matches!(self.endpoint, Endpoint::Chat | Endpoint::Completions)
+        self.stream
+            && !self.shows_usage
+            && dialect.usage
+            && matches!(self.endpoint, Endpoint::Chat | Endpoint::Completions)
     }
 
     /// What to leave out next time, where a refusal names a field that the gateway added.
@@ -405,7 +432,10 @@ impl Asked {
         {
             return Some(Added { bound: added.bound + 1, ..added });
         }
-        if self.wants_usage(dialect) && !added.no_usage && (fault.names("stream_options") || fault.names("include_usage")) {
+        if self.wants_usage(dialect)
+            && !added.no_usage
+            && (fault.names("stream_options") || fault.names("include_usage"))
+        {
             return Some(Added { no_usage: true, ..added });
         }
         let says = self.endpoint == Endpoint::Responses && !self.says_stream && !added.no_stream;
@@ -453,7 +483,20 @@ impl<'d> Reading<'d> {
     }
 
     fn asked(self, body: &Bytes, most_written: u64) -> Result<Asked, BadRequest> {
-        let Reading { endpoint, dialect, keys, model, stream, options, bound, times, prompts, media, read, .. } = self;
+        let Reading {
+            endpoint,
+            dialect,
+            keys,
+            model,
+            stream,
+            options,
+            bound,
+            times,
+            prompts,
+            media,
+            read,
+            ..
+        } = self;
         let (model, model_at) =
             model.ok_or_else(|| bad("you must provide a model parameter", Some("model")))?;
         if times > CHOICES {
@@ -461,7 +504,10 @@ impl<'d> Reading<'d> {
         }
         let prompts = if endpoint == Endpoint::Completions { prompts.max(1) } else { 1 };
         if prompts > PROMPTS {
-            return Err(bad(format!("there are {prompts} prompts, and the most is {PROMPTS}"), Some("prompt")));
+            return Err(bad(
+                format!("there are {prompts} prompts, and the most is {PROMPTS}"),
+                Some("prompt"),
+            ));
         }
         let writes = endpoint.service() == Service::Text;
         let mut each = bound.unwrap_or(dialect.most_written.unwrap_or(most_written));
@@ -505,14 +551,15 @@ impl<'d> Reading<'d> {
         let null = text == "null";
         match what {
             What::Model => {
-                let name: Option<Cow<'_, str>> = serde_json::from_str(text)
-                    .map_err(|_| bad("model is no text", Some("model")))?;
+                let name: Option<Cow<'_, str>> =
+                    serde_json::from_str(text).map_err(|_| bad("model is no text", Some("model")))?;
                 let name = name.filter(|name| !name.is_empty());
                 let name = name.ok_or_else(|| bad("you must provide a model parameter", Some("model")))?;
                 self.model = Some((name.into_owned(), self.place(text)));
             }
             What::Stream => {
-                self.stream = serde_json::from_str(text).map_err(|_| bad("stream is true or false", Some("stream")))?;
+                self.stream =
+                    serde_json::from_str(text).map_err(|_| bad("stream is true or false", Some("stream")))?;
             }
             What::StreamOptions => {
                 #[derive(Deserialize)]
@@ -529,14 +576,19 @@ impl<'d> Reading<'d> {
             What::Tier => {
                 let usual = ["null", "\"auto\"", "\"default\"", "\"flex\""].contains(&text);
                 if !usual && !self.allowed("service_tier") {
-                    return Err(bad(format!("the service tier {text} is not sold here"), Some("service_tier")));
+                    return Err(bad(
+                        format!("the service tier {text} is not sold here"),
+                        Some("service_tier"),
+                    ));
                 }
             }
             What::State(name) => {
                 let unset = null || text == "false";
                 if !unset && (name == "background" || self.dialect.state.is_none()) && !self.allowed(name) {
                     return Err(bad(
-                        format!("{name} is refused: what the provider keeps and reads again has no price here; send the whole conversation"),
+                        format!(
+                            "{name} is refused: what the provider keeps and reads again has no price here; send the whole conversation"
+                        ),
                         Some(name),
                     ));
                 }
@@ -545,7 +597,9 @@ impl<'d> Reading<'d> {
                 let empty = null || ["[]", "{}", "\"\"", "false"].contains(&text);
                 if !empty && !self.allowed(name) {
                     return Err(bad(
-                        format!("the field {name:?} is refused: what stands in it can change what a request costs; the operator can allow it for a model"),
+                        format!(
+                            "the field {name:?} is refused: what stands in it can change what a request costs; the operator can allow it for a model"
+                        ),
                         Some(name),
                     ));
                 }
@@ -581,7 +635,11 @@ impl<'d> Visitor<'d> for Top<'_, 'd> {
             if let Cow::Borrowed(text) = name {
                 let at = reading.place(text);
                 // A second one might be the one that counts for the provider.
-                let twice = what != What::Other && reading.keys.iter().any(|key| reading.body[key.at.clone()] == reading.body[at.clone()]);
+                let twice = what != What::Other
+                    && reading
+                        .keys
+                        .iter()
+                        .any(|key| reading.body[key.at.clone()] == reading.body[at.clone()]);
                 if twice {
                     let refusal = bad(format!("the field {text:?} stands twice"), Some(text));
                     return Err(refuse(reading, refusal));
@@ -594,7 +652,13 @@ impl<'d> Visitor<'d> for Top<'_, 'd> {
             match what {
                 What::Prompt | What::Read | What::Tools => {
                     let top = matches!(what, What::Prompt);
-                    map.next_value_seed(Content { reading, depth: 0, numbers: top, kind: what, key: Part::Other })?;
+                    map.next_value_seed(Content {
+                        reading,
+                        depth: 0,
+                        numbers: top,
+                        kind: what,
+                        key: Part::Other,
+                    })?;
                 }
                 What::Other => drop(map.next_value::<serde::de::IgnoredAny>()?),
                 what => {
@@ -686,7 +750,9 @@ impl<'d> Content<'_, 'd> {
             Part::Type => {
                 let hosted = HOSTED.contains(&text) && self.kind == What::Tools && self.depth <= 2;
                 if hosted && !self.reading.allowed("tools") {
-                    let why = format!("the tool {text:?} is refused: what the provider reads by itself has no price here");
+                    let why = format!(
+                        "the tool {text:?} is refused: what the provider reads by itself has no price here"
+                    );
                     self.reading.refusal.get_or_insert(bad(why, Some("tools")));
                 }
                 if text == "item_reference" && self.reading.dialect.state.is_none() {
@@ -695,7 +761,8 @@ impl<'d> Content<'_, 'd> {
                 }
             }
             Part::FileId if self.reading.dialect.state.is_none() && self.kind != What::Tools => {
-                let why = "a file_id is refused: what is kept at the provider has no price here; send the file";
+                let why =
+                    "a file_id is refused: what is kept at the provider has no price here; send the file";
                 self.reading.refusal.get_or_insert(bad(why, Some("file_id")));
             }
             Part::Binary => self.reading.read.binary(text.len()),

@@ -38,13 +38,23 @@ impl Field {
         Some(match name {
             "prompt_tokens" | "input_tokens" | "promptTokens" | "inputTokens" | "prompt_token_count"
             | "inputTokenCount" => Field::Input,
-            "completion_tokens" | "output_tokens" | "completionTokens" | "outputTokens" | "generated_tokens"
-            | "candidates_token_count" | "outputTokenCount" | "predicted_n" => Field::Output,
+            "completion_tokens"
+            | "output_tokens"
+            | "completionTokens"
+            | "outputTokens"
+            | "generated_tokens"
+            | "candidates_token_count"
+            | "outputTokenCount"
+            | "predicted_n" => Field::Output,
             "total_tokens" | "totalTokens" | "total_token_count" => Field::Total,
-            "cached_tokens" | "prompt_cache_hit_tokens" | "cache_read_input_tokens" | "cached_input_tokens"
-            | "num_cached_tokens" | "cached_prompt_tokens" | "cached_content_token_count" | "cache_n" => {
-                Field::Cached
-            }
+            "cached_tokens"
+            | "prompt_cache_hit_tokens"
+            | "cache_read_input_tokens"
+            | "cached_input_tokens"
+            | "num_cached_tokens"
+            | "cached_prompt_tokens"
+            | "cached_content_token_count"
+            | "cache_n" => Field::Cached,
             "prompt_cache_miss_tokens" | "prompt_n" => Field::Missed,
             "reasoning_tokens" => Field::Reasoning,
             _ => return None,
@@ -155,18 +165,63 @@ mod tests {
             (&[("prompt_tokens", 9), ("completion_tokens", 4)][..], all(9, 0, 4)),
             // DeepSeek: a part, and named otherwise.
             (
-                &[("prompt_tokens", 1000), ("completion_tokens", 1), ("prompt_cache_hit_tokens", 950), ("prompt_cache_miss_tokens", 50)],
+                &[
+                    ("prompt_tokens", 1000),
+                    ("completion_tokens", 1),
+                    ("prompt_cache_hit_tokens", 950),
+                    ("prompt_cache_miss_tokens", 50),
+                ],
                 all(1000, 950, 1),
             ),
-            (&[("prompt_cache_hit_tokens", 950), ("prompt_cache_miss_tokens", 50), ("completion_tokens", 1)], all(1000, 950, 1)),
-            // Beside: the total says so, or it cannot be a part.
-            (&[("prompt_tokens", 50), ("completion_tokens", 1), ("total_tokens", 1001), ("cached_tokens", 950)], all(1000, 950, 1)),
-            (&[("input_tokens", 50), ("output_tokens", 1), ("cache_read_input_tokens", 950)], all(1000, 950, 1)),
-            // xAI: reasoning beside what was written.
-            (&[("prompt_tokens", 9), ("completion_tokens", 4), ("total_tokens", 113), ("reasoning_tokens", 100)], all(9, 0, 104)),
-            (&[("prompt_tokens", 9), ("completion_tokens", 104), ("total_tokens", 113), ("reasoning_tokens", 100)], all(9, 0, 104)),
             (
-                &[("prompt_tokens", 9), ("completion_tokens", 4), ("total_tokens", 163), ("cached_tokens", 50), ("reasoning_tokens", 100)],
+                &[
+                    ("prompt_cache_hit_tokens", 950),
+                    ("prompt_cache_miss_tokens", 50),
+                    ("completion_tokens", 1),
+                ],
+                all(1000, 950, 1),
+            ),
+            // Beside: the total says so, or it cannot be a part.
+            (
+                &[
+                    ("prompt_tokens", 50),
+                    ("completion_tokens", 1),
+                    ("total_tokens", 1001),
+                    ("cached_tokens", 950),
+                ],
+                all(1000, 950, 1),
+            ),
+            (
+                &[("input_tokens", 50), ("output_tokens", 1), ("cache_read_input_tokens", 950)],
+                all(1000, 950, 1),
+            ),
+            // xAI: reasoning beside what was written.
+            (
+                &[
+                    ("prompt_tokens", 9),
+                    ("completion_tokens", 4),
+                    ("total_tokens", 113),
+                    ("reasoning_tokens", 100),
+                ],
+                all(9, 0, 104),
+            ),
+            (
+                &[
+                    ("prompt_tokens", 9),
+                    ("completion_tokens", 104),
+                    ("total_tokens", 113),
+                    ("reasoning_tokens", 100),
+                ],
+                all(9, 0, 104),
+            ),
+            (
+                &[
+                    ("prompt_tokens", 9),
+                    ("completion_tokens", 4),
+                    ("total_tokens", 163),
+                    ("cached_tokens", 50),
+                    ("reasoning_tokens", 100),
+                ],
                 all(59, 50, 104),
             ),
             // A total and one of two.

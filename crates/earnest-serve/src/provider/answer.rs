@@ -39,7 +39,8 @@ const LONGEST_REQUEST: usize = 32 << 20;
 const LONGEST_ANSWER: u64 = 256 << 20;
 /// What of an upstream's headers passes: what its answer is, and when to ask again.
 fn passes(name: &HeaderName) -> bool {
-    let known = ["content-type", "llm_provider-retry-after", "retry-after", "retry-after-ms", "x-should-retry"];
+    let known =
+        ["content-type", "llm_provider-retry-after", "retry-after", "retry-after-ms", "x-should-retry"];
     known.contains(&name.as_str()) || name.as_str().contains("ratelimit")
 }
 /// How long a request's body may take.
@@ -174,7 +175,7 @@ impl Desk {
         };
         // A gateway sets the bound; here it only goes by the name that the server knows.
         let bound = if asked.is_bounded() { 0 } else { u8::MAX };
-        let body = asked.body(dialect, Added { bound, ..Added::default() });
+        let body = asked.body(dialect, Added { bound, no_stream: true, ..Added::default() });
         let mut entry = Serving { line, desk: self.clone() };
         let answer = self.ask(path, method.clone(), &parts.headers, elsewhere, Some(id), body).await;
         let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
@@ -188,7 +189,8 @@ impl Desk {
         struct Named {
             model: String,
         }
-        let endpoint = Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path()));
+        let endpoint =
+            Endpoint::ALL.into_iter().find(|endpoint| path.strip_prefix("/v1") == Some(endpoint.path()));
         let endpoint = endpoint.ok_or_else(|| {
             Refusal(StatusCode::NOT_FOUND, "unknown_path", "providers do not serve this path".into())
         })?;
@@ -200,7 +202,8 @@ impl Desk {
             Refusal(StatusCode::NOT_FOUND, "model_not_found", message)
         })?;
         // The gateway has set a bound already.
-        let asked = Asked::read(endpoint, body, dialect, u64::from(u32::MAX)).map_err(|refused| bad(refused.why))?;
+        let asked =
+            Asked::read(endpoint, body, dialect, u64::from(u32::MAX)).map_err(|refused| bad(refused.why))?;
         Ok((asked, dialect, elsewhere))
     }
 
@@ -216,7 +219,8 @@ impl Desk {
         id: Option<&str>,
         body: Bytes,
     ) -> Result<reqwest::Response, Refusal> {
-        let (upstream, shown) = elsewhere.as_ref().map_or((&self.upstream, &self.headers), |(url, shown)| (url, shown));
+        let (upstream, shown) =
+            elsewhere.as_ref().map_or((&self.upstream, &self.headers), |(url, shown)| (url, shown));
         let url = upstream_url(upstream, path.strip_prefix("/v1").unwrap_or(path));
         let mut ask = self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(accept) = headers.get(header::ACCEPT) {
@@ -247,7 +251,7 @@ impl Desk {
         };
         let status = answer.status();
         // That is between the provider and its upstream; a client would take it for its own key's fault.
-        if [401, 403, 407].contains(&status.as_u16()) {
+        if [401, 407].contains(&status.as_u16()) {
             return bad("upstream_key", format!("the provider's upstream refuses the provider: {status}"));
         }
         if status.is_informational() {

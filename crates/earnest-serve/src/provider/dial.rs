@@ -337,7 +337,10 @@ impl Provider {
         tell: impl Fn(News),
     ) -> Result<(), DialError> {
         let offer = self.offer()?;
-        let models = self.models.iter().map(|model| (model.name.clone(), (model.dialect.clone(), model.elsewhere.clone())));
+        let models = self
+            .models
+            .iter()
+            .map(|model| (model.name.clone(), (model.dialect.clone(), model.elsewhere.clone())));
         let desk = Arc::new(Desk {
             client: client(self.patience)?,
             upstream: upstream_base(self.upstream.as_str())?,

@@ -57,12 +57,7 @@ async fn an_upstream_that_cannot_be_used_costs_nothing() {
         lab.oracle.says(status, "application/json", body);
         costs_nothing(&lab, &holder, &hello(), &[expected]).await;
     }
-    for body in [
-        "data: [DONE]\n\n",
-        "data: nonsense\n\n",
-        ": nothing\n\n",
-        "",
-    ] {
+    for body in ["data: [DONE]\n\n", "data: nonsense\n\n", ": nothing\n\n", ""] {
         lab.oracle.says(200, "text/event-stream", body);
         // An empty stream is an answer, if a short one.
         let before = lab.charged_at_rest(&holder.secret).await;

@@ -167,7 +167,12 @@ impl Lab {
     }
 
     /// With a plan of its own.
-    pub(super) async fn on(text: &str, name: &str, limits: Limits, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) async fn on(
+        text: &str,
+        name: &str,
+        limits: Limits,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("gateway-{name}-{number}"));
         let _ = std::fs::remove_dir_all(&folder);

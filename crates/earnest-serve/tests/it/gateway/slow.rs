@@ -145,7 +145,10 @@ async fn who_stops_reading_is_let_go_of_and_pays_for_what_was_written_out() {
     let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.expect("it was closed");
     let written = String::from_utf8_lossy(&[first, rest].concat()).matches("word-").count() as u128;
     let length = body.len() as u128;
-    assert!(written > 0 && charged <= cost(length / 8, 5 * written), "{charged} for {written} words and their lines");
+    assert!(
+        written > 0 && charged <= cost(length / 8, 5 * written),
+        "{charged} for {written} words and their lines"
+    );
     let receipts = lab.get(&holder.secret, "/earnest/receipts").await.1;
     if charged > 0 {
         assert!(

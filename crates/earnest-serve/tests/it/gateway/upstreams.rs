@@ -77,7 +77,9 @@ impl Canned {
                     loop {
                         let Ok(read @ 1..) = socket.read(&mut piece).await else { return };
                         asked.extend_from_slice(&piece[..read]);
-                        let Some(end) = asked.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+                        let Some(end) = asked.windows(4).position(|four| four == b"\r\n\r\n") else {
+                            continue;
+                        };
                         let head = String::from_utf8_lossy(&asked[..end]).to_ascii_lowercase();
                         let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
                         let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
@@ -107,7 +109,12 @@ fn folders(of: &Path) -> Vec<PathBuf> {
 
 /// As an operator would set it who knows the model: its reasoning is not shown, and one proxy tells another name.
 pub(super) fn called(upstream: &str) -> Dialect {
-    Dialect { upstream: upstream.into(), answers: vec!["noise".into()], hidden: Some(true), ..Dialect::default() }
+    Dialect {
+        upstream: upstream.into(),
+        answers: vec!["noise".into()],
+        hidden: Some(true),
+        ..Dialect::default()
+    }
 }
 
 /// A gateway before a canned upstream, its own or a provider's that dialled in.
@@ -132,7 +139,8 @@ pub(super) async fn canned_lab(name: &str, dialled: bool) -> (Lab, Canned) {
     })
     .await;
     if dialled {
-        let models = ["chat", "embed"].map(|name| Model { name: name.into(), dialect: called("m"), elsewhere: None });
+        let models =
+            ["chat", "embed"].map(|name| Model { name: name.into(), dialect: called("m"), elsewhere: None });
         let provider = Provider {
             gateway: lab.base.parse().unwrap(),
             key: key("provider"),
@@ -142,6 +150,7 @@ pub(super) async fn canned_lab(name: &str, dialled: bool) -> (Lab, Canned) {
             models: models.into(),
             ask: 8_000,
             concurrency: 100,
+            links: 1,
             folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("canned-{name}")),
             patience: Duration::from_secs(60),
         };
@@ -158,17 +167,25 @@ pub(super) async fn canned_lab(name: &str, dialled: bool) -> (Lab, Canned) {
 pub(super) async fn last_receipt(lab: &Lab, secret: &str) -> (usize, Value) {
     let (_, receipts) = lab.get(secret, "/earnest/receipts").await;
     let all = receipts["data"].as_array().unwrap();
-    let last = all.first().map_or(Value::Null, |last| serde_json::from_str(last["receipt"].as_str().unwrap()).unwrap());
+    let last = all
+        .first()
+        .map_or(Value::Null, |last| serde_json::from_str(last["receipt"].as_str().unwrap()).unwrap());
     (all.len(), last)
 }
 
 /// What of an answer is not right.
 async fn differences(lab: &Lab, canned: &Canned, folder: &Path) -> Vec<String> {
     let file = |name: &str| std::fs::read(folder.join(name));
-    let right: Right = serde_json::from_slice(&file("right.json").unwrap()).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-    let path = file("path").map_or("/chat/completions".into(), |path| format!("/{}", String::from_utf8_lossy(&path).trim()));
+    let right: Right = serde_json::from_slice(&file("right.json").unwrap())
+        .unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let path = file("path")
+        .map_or("/chat/completions".into(), |path| format!("/{}", String::from_utf8_lossy(&path).trim()));
     canned.says(&file("answer.http").unwrap());
-    let name = format!("{}/{}", folder.parent().unwrap().file_name().unwrap().display(), folder.file_name().unwrap().display());
+    let name = format!(
+        "{}/{}",
+        folder.parent().unwrap().file_name().unwrap().display(),
+        folder.file_name().unwrap().display()
+    );
     let holder = lab.holder(&name, 1_000_000_000).await;
     let ask: Value = serde_json::from_slice(&file("ask.json").unwrap()).unwrap();
     let answer = lab.post(&holder.secret, &path, &ask).send().await.unwrap();
@@ -201,7 +218,11 @@ async fn differences(lab: &Lab, canned: &Canned, folder: &Path) -> Vec<String> {
     }
     match (right.usage, right.status) {
         (Some(usage), 200) => {
-            let found: Used = serde_json::from_value(receipt["usage"].clone()).unwrap_or(Used { input: 0, cached: 0, output: 0 });
+            let found: Used = serde_json::from_value(receipt["usage"].clone()).unwrap_or(Used {
+                input: 0,
+                cached: 0,
+                output: 0,
+            });
             let estimated = receipt["estimated"] == true;
             differs("complete", receipt["complete"].to_string(), right.complete.to_string());
             if estimated && (right.estimated || right.note.is_some()) || right.estimated {
@@ -227,7 +248,12 @@ async fn differences(lab: &Lab, canned: &Canned, folder: &Path) -> Vec<String> {
         _ => differs("the charge", charged.to_string(), "0".into()),
     }
     if !wrong.is_empty() {
-        wrong.push(format!("{}; note: {:?}; told: {}", right.about, right.note, body.chars().take(300).collect::<String>()));
+        wrong.push(format!(
+            "{}; note: {:?}; told: {}",
+            right.about,
+            right.note,
+            body.chars().take(300).collect::<String>()
+        ));
     }
     wrong
 }
@@ -247,7 +273,11 @@ async fn all_are_right(name: &str, dialled: bool) {
             lab.gateway.routes.forget();
             let wrong = differences(&lab, &canned, &case).await;
             if !wrong.is_empty() {
-                failed.push(format!("{}:\n  {}", case.strip_prefix(&root).unwrap().display(), wrong.join("\n  ")));
+                failed.push(format!(
+                    "{}:\n  {}",
+                    case.strip_prefix(&root).unwrap().display(),
+                    wrong.join("\n  ")
+                ));
             }
         }
     }
@@ -283,7 +313,8 @@ async fn a_server_that_is_told_no_bound_is_asked_once_more_and_the_next_time_at_
         assert_eq!(lab.chat(&holder.secret, &asked).await.0, 200);
         assert_eq!(lab.oracle.count(), calls);
     }
-    let bodies: Vec<Value> = lab.oracle.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect();
+    let bodies: Vec<Value> =
+        lab.oracle.asked.lock().unwrap().iter().map(|asked| asked.body.clone()).collect();
     assert_eq!(bodies[3]["max_completion_tokens"], 4_096);
     // What the client asked for is the client's: its refusal is told.
     let mut bounded = hello();

@@ -45,7 +45,8 @@ pub fn request(bytes: &[u8]) {
         let Ok(asked) = Asked::read(endpoint, bytes.to_vec().into(), &plain, MOST) else { continue };
         assert!(asked.most.usage.input >= bytes.len() as u64);
         let Ok(came) = serde_json::from_slice::<Value>(bytes) else { continue };
-        let dropping = Dialect { drop: vec!["max_tokens".into(), "user".into(), "x".into()], ..plain.clone() };
+        let dropping =
+            Dialect { drop: vec!["max_tokens".into(), "user".into(), "x".into()], ..plain.clone() };
         let dialects = [
             Dialect { bound: Bound::MaxTokens, ..plain.clone() },
             Dialect { bound: Bound::MaxCompletionTokens, ..plain.clone() },
@@ -71,14 +72,17 @@ fn sent(asked: &Asked, dialect: &Dialect, added: Added, came: &Value, goes: &Val
     if asked.endpoint.service() == Service::Text {
         let must = added.bound == 0 && dialect.bound == Bound::AsAsked && dialect.drop.is_empty();
         assert!(!must || !given.is_empty(), "nothing bounds what is written");
-        assert!(given.iter().all(|given| given.saturating_mul(asked.most.choices) <= asked.most.usage.output));
+        assert!(
+            given.iter().all(|given| given.saturating_mul(asked.most.choices) <= asked.most.usage.output)
+        );
     }
     assert_eq!(goes["stream"] == true, asked.stream);
     let streams = asked.stream && matches!(asked.endpoint, Endpoint::Chat | Endpoint::Completions);
     if streams && dialect.usage && !added.no_usage {
         assert_eq!(goes["stream_options"]["include_usage"], true, "the usage of every stream is asked for");
     }
-    let ours = ["model", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream_options", "stream"];
+    let ours =
+        ["model", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream_options", "stream"];
     for (name, value) in came.as_object().expect("an object") {
         let free = ours.contains(&name.as_str()) || dialect.drop.contains(name);
         assert!(free || goes[name] == *value, "{name} was changed");
@@ -96,7 +100,9 @@ pub fn answer(bytes: &[u8]) {
         let written = seen.written();
         assert!(written.bytes <= 3 * bytes.len() as u64 && written.estimate() <= written.bytes.max(1));
         if let Ok(event) = event {
-            assert!(event.model_at.iter().all(|place| bytes[place.start] == b'"' && bytes[place.end - 1] == b'"'));
+            assert!(
+                event.model_at.iter().all(|place| bytes[place.start] == b'"' && bytes[place.end - 1] == b'"')
+            );
         }
         let _ = Fault::read(bytes);
     };
