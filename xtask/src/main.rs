@@ -42,6 +42,14 @@ enum Task {
         #[arg(default_value_t = 300)]
         stories: u64,
     },
+    /// Run a long random test, with the seeds of its numbers: too long for every day.
+    Campaign {
+        /// Which.
+        name: Campaign,
+        /// How many runs.
+        #[arg(default_value_t = 10_000)]
+        runs: u64,
+    },
     /// Measure speed.
     Bench {
         /// What: clearing and allocating a million bids; indexing a million events; pages with ten thousand bids in the
@@ -54,6 +62,12 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Campaign {
+    /// A searching adversary at the gateway's doors, and answers that no fixture has.
+    Gateway,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -77,6 +91,20 @@ fn main() -> Result<()> {
             let test =
                 ["test", "--release", "-p", "earnest-chain", "--test", "it", "lockstep", "--", "--nocapture"];
             run(cargo(&test).env("EARNEST_STORIES", stories.to_string()))
+        }
+        Task::Campaign { name: Campaign::Gateway, runs } => {
+            let test = [
+                "test",
+                "--release",
+                "-p",
+                "earnest-serve",
+                "--test",
+                "it",
+                "gateway::campaign",
+                "--",
+                "--nocapture",
+            ];
+            run(cargo(&test).env("EARNEST_RUNS", runs.to_string()))
         }
         Task::Bench { part: Part::Up, json } => bench_up(json),
         Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", &[], json),

@@ -381,7 +381,12 @@ impl Routes {
             all.push(Candidate { name, busy: link.inflight(), at: At::Link(link), served, dialect });
         }
         // One that rests is tried only where nobody else is there.
-        all.sort_by_key(|candidate| (!candidate.served.health.well(), candidate.served.ask, candidate.busy));
+        // Of an operator's links, the one whose connection this thread serves, unless it has clearly more to do.
+        let away = |at: &At| matches!(at, At::Link(link) if !link.is_here());
+        all.sort_by_key(|candidate| {
+            let busy = candidate.busy + usize::from(away(&candidate.at)) * 2;
+            (!candidate.served.health.well(), candidate.served.ask, busy)
+        });
         all
     }
 
@@ -509,7 +514,7 @@ impl Tries<'_> {
                 },
                 Whose::Busy => {
                     let wait = fault::wait(&parts.headers, Some(&fault), SystemTime::now());
-                    candidate.served.health.busy(wait.unwrap_or(0));
+                    candidate.served.health.busy(wait.unwrap_or(1));
                     if parts.status == StatusCode::TOO_MANY_REQUESTS {
                         return Err(Trouble::Full(wait.unwrap_or(1)));
                     }

@@ -618,7 +618,7 @@ pub fn renamed(bytes: &[u8], from: usize, places: &[std::ops::Range<usize>], nam
 pub fn told(counted: &crate::openai::answer::Counted) -> serde_json::Value {
     let usage = counted.usage;
     serde_json::json!({
-        "prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.input + usage.output,
+        "prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.input.saturating_add(usage.output),
         "prompt_tokens_details": {"cached_tokens": usage.cached}, "estimated": counted.estimated,
     })
 }

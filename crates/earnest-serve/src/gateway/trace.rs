@@ -12,6 +12,7 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 use super::journal::Charge;
 use super::refusal::Refusal;
 use crate::openai::Endpoint;
+use crate::request_id::is_traceparent;
 
 /// Where spans go.
 #[derive(Default)]
@@ -74,15 +75,14 @@ fn operation(endpoint: Endpoint) -> &'static str {
 
 /// A W3C `traceparent`.
 fn parent(text: &str) -> Option<SpanContext> {
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version.len() != 2 || version == "ff" || trace.len() != 32 || span.len() != 16 || flags.len() != 2 {
+    if !is_traceparent(text.as_bytes()) {
         return None;
     }
+    let mut parts = text.split('-').skip(1);
+    let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
     let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
-    let context = SpanContext::new(trace, span, flags, true, TraceState::default());
-    context.is_valid().then_some(context)
+    Some(SpanContext::new(trace, span, flags, true, TraceState::default()))
 }
 
 /// A request under way.

@@ -200,17 +200,24 @@ impl Seen {
         self.counted(most, stated, signed, self.written(), hidden)
     }
 
-    /// What is charged where `written` of it was: of what is stated, in proportion and rounded up.
+    /// What is charged where `written` of it was: of what is stated, in proportion and rounded up. Who leaves never pays more
+    /// than who stays.
     pub fn count_part(&self, most: &Most, written: Text, hidden: bool) -> Counted {
         let (mut stated, all) = (self.stated(most), self.written());
-        if written.bytes < all.bytes {
-            let part = |output: u64| {
-                let part = u128::from(output) * u128::from(written.bytes);
-                u64::try_from(part.div_ceil(u128::from(all.bytes))).unwrap_or(u64::MAX)
+        let whole = self.counted(most, stated, None, all, hidden);
+        // Signatures and pictures weigh nothing beside words.
+        let words = |text: Text| if all.bytes > all.data { text.bytes - text.data } else { text.bytes };
+        let (part, of) = (words(written).min(words(all)), words(all));
+        if part < of {
+            let share = |count: u64| {
+                let part = (u128::from(count) * u128::from(part)).div_ceil(u128::from(of));
+                u64::try_from(part).unwrap_or(u64::MAX)
             };
-            stated.output = stated.output.map(part);
+            stated.output = stated.output.map(share);
+            stated.reasoning = share(stated.reasoning);
         }
-        self.counted(most, stated, None, written, hidden)
+        let counted = self.counted(most, stated, None, written, hidden);
+        Counted { usage: counted.usage.at_most(whole.usage), ..counted }
     }
 
     fn counted(

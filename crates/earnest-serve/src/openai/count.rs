@@ -57,12 +57,12 @@ impl Text {
                         match self.run_of(Kind::Letter) {
                             0 if camel => 12,
                             0 => 14,
-                            run if run % 7 == 0 => 9,
+                            run if run.is_multiple_of(7) => 9,
                             _ => 0,
                         },
                     )
                 }
-                b'0'..=b'9' => (Kind::Digit, if self.run_of(Kind::Digit) % 3 == 0 { 16 } else { 0 }),
+                b'0'..=b'9' => (Kind::Digit, if self.run_of(Kind::Digit).is_multiple_of(3) { 16 } else { 0 }),
                 0..=b' ' => (
                     Kind::Blank,
                     match self.run_of(Kind::Blank) {
@@ -72,7 +72,7 @@ impl Text {
                         _ => 0,
                     },
                 ),
-                0..0x80 => (
+                b'!'..0x80 => (
                     Kind::Mark,
                     match self.run_of(Kind::Mark) {
                         0 => 11,

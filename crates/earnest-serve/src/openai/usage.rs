@@ -111,7 +111,7 @@ impl Stated {
                 (None, None) => {}
                 (Some(_), Some(written)) => {
                     beside |= cached > 0 && (more == cached || more == cached.saturating_add(reasoning));
-                    let thought = if beside { more - cached } else { more };
+                    let thought = if beside { more.saturating_sub(cached) } else { more };
                     if thought > 0 {
                         (output, reasoning) = (Some(written.saturating_add(thought)), reasoning.max(thought));
                     }
@@ -229,6 +229,16 @@ mod tests {
             // Gemini: thoughts are in the total alone.
             (&[("prompt_tokens", 9), ("completion_tokens", 4), ("total_tokens", 500)], all(9, 0, 491)),
             (&[("prompt_tokens", 9), ("completion_tokens", 4), ("reasoning_tokens", 100)], all(9, 0, 104)),
+            // Nothing fits: what cannot be is not made of it.
+            (
+                &[
+                    ("prompt_tokens", 9),
+                    ("completion_tokens", 4),
+                    ("total_tokens", 20),
+                    ("cached_tokens", 50),
+                ],
+                all(59, 50, 4),
+            ),
             (&[("prompt_tokens", 0), ("completion_tokens", 0), ("total_tokens", 0)], (None, 0, None)),
             (&[("total_tokens", 7)], (None, 0, None)),
         ] {

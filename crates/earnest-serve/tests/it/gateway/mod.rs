@@ -5,7 +5,11 @@ mod lab;
 mod upstreams;
 
 mod audit;
+mod campaign;
+mod failover;
 mod hostile;
+mod leaving;
+mod mixes;
 mod money;
 mod requests;
 mod slow;
