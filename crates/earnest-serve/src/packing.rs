@@ -183,7 +183,9 @@ pub(crate) fn unpacked(coding: &str, body: Bytes, most: usize) -> Result<Bytes, 
         "gzip" | "x-gzip" => read(&mut flate2::read::MultiGzDecoder::new(&body[..])),
         "zstd" => {
             let mut frame = ruzstd::decoding::StreamingDecoder::new(&body[..]).map_err(|_| Unread::Broken)?;
-            read(&mut frame)
+            let plain = read(&mut frame)?;
+            // A second frame behind the first is nothing that clients send.
+            if frame.get_ref().is_empty() { Ok(plain) } else { Err(Unread::Broken) }
         }
         other => Err(Unread::Unknown(other.chars().filter(|c| c.is_ascii_graphic()).take(40).collect())),
     }

@@ -345,7 +345,22 @@ impl Models {
             }
             settings.answers.extend(answers);
         }
+        if let Some((name, _)) = named.iter().find(|(_, settings)| {
+            settings.url.is_none() && (settings.key_env.is_some() || !settings.headers.is_empty())
+        }) {
+            bail!(
+                "[models.{name}] has headers or key_env and no url\n  hint: those of --upstream are --upstream-header and --upstream-key-env"
+            );
+        }
         Ok(named)
+    }
+
+    /// The server that is asked where a model has none of its own: the one that is named, or the first of the file's.
+    pub fn base(&self) -> Result<Option<String>> {
+        if self.upstream.is_some() {
+            return Ok(self.upstream.clone());
+        }
+        Ok(self.named()?.into_values().find_map(|settings| settings.url))
     }
 
     /// As the gateway takes them. What they serve is the issuer's: nothing of it is paid out, all of it is burned.

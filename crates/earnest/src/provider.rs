@@ -174,7 +174,7 @@ impl Run {
         let key = self.who.key_for(realm.chain_id)?;
         // A gateway that does not say what it sells is asked for nothing.
         let sold = dial::models_sold(&gateway).await.ok();
-        let (upstream, models) = match &self.models.upstream {
+        let (upstream, models) = match &self.models.base()? {
             Some(upstream) => {
                 let upstream = upstream_base(upstream)?;
                 let models = self.offered(&upstream, sold.as_deref()).await?;

@@ -314,7 +314,7 @@ impl Up {
 
     /// Who answers: the server that was named, or the built-in echo.
     async fn upstream(&self, plan: &Plan) -> Result<(String, Vec<Model>)> {
-        let Some(url) = &self.models.upstream else {
+        let Some(url) = &self.models.base()? else {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let url = format!("http://{}/v1", listener.local_addr()?);
             let app = Echo::default().router();

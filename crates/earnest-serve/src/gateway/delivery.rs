@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,8 +26,9 @@ pub struct Connection {
 impl Connection {
     /// From now on tells this answer what was written out. Its head has so many bytes.
     pub fn carry(&self, delivery: Arc<Delivery>, head: u64) {
-        delivery.0.lock().expect("no panic holds it").from = self.taken.load(Ordering::Relaxed) + head;
-        self.deliveries.lock().expect("no panic holds it").push(delivery);
+        delivery.0.lock().unwrap_or_else(PoisonError::into_inner).from =
+            self.taken.load(Ordering::Relaxed) + head;
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
     }
 
     fn took(&self, bytes: usize) {
@@ -35,13 +36,13 @@ impl Connection {
     }
 
     fn written(&self) {
-        let mut deliveries = self.deliveries.lock().expect("no panic holds it");
+        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
         deliveries.retain(|delivery| !delivery.written());
     }
 
     fn gone(&self) {
         let taken = self.taken.load(Ordering::Relaxed);
-        for delivery in self.deliveries.lock().expect("no panic holds it").drain(..) {
+        for delivery in self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             delivery.gone(taken);
         }
     }
@@ -183,18 +184,18 @@ impl Delivery {
 
     /// The next piece goes to the connection's buffer; all that was handed over so far, that piece included.
     pub fn hand(&self, so_far: Progress, last: bool) {
-        let mut state = self.0.lock().expect("no panic holds it");
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (state.handed, state.last) = (so_far, last);
     }
 
     /// What has been written out.
     pub fn progress(&self) -> Progress {
-        self.0.lock().expect("no panic holds it").written
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).written
     }
 
     /// The buffer is empty. True once nothing more will come.
     pub(super) fn written(&self) -> bool {
-        let mut state = self.0.lock().expect("no panic holds it");
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.written = state.handed;
         if !state.last {
             return state.then.is_none();
@@ -209,7 +210,7 @@ impl Delivery {
 
     /// The client is gone, or the answer broke off; the connection's system had taken so many bytes.
     pub(super) fn gone(&self, taken: u64) {
-        let mut state = self.0.lock().expect("no panic holds it");
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let part = taken.saturating_sub(state.from).min(state.handed.bytes);
         let (mut written, then) = (state.written, state.then.take());
         written.bytes = written.bytes.max(part);
@@ -221,7 +222,7 @@ impl Delivery {
 
     /// The answer's body was let go of. If it was handed over whole, only the connection knows how it ends.
     pub(super) fn dropped(&self) {
-        let last = self.0.lock().expect("no panic holds it").last;
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).last;
         if !last {
             self.gone(0);
         }

@@ -209,12 +209,8 @@ impl Job {
         }
         if counted.beyond {
             served.strike();
-            served.warn(|| {
-                format!(
-                    "its answer to {} goes beyond what was asked for: does its server know the bound?",
-                    self.id
-                )
-            });
+            served
+                .warn(|| "its answers go beyond what was asked for: does its server know the bound?".into());
         }
     }
 

@@ -11,16 +11,17 @@ use earnest_core::charge::{Rates, Usage};
 
 use super::job::Job;
 use super::journal::Charge;
-use super::room::Room;
 use super::route::Served;
 use crate::openai::Endpoint;
 use crate::openai::answer::Counted;
 
 /// How long an answer is kept.
 const KEEP: Duration = Duration::from_secs(300);
-/// How many are kept in all, and of one key.
-const MOST: usize = 4_096;
+/// How many are kept in all, and of one key; and their bytes.
+const MOST: usize = 1_024;
 const MOST_OF_ONE: usize = 64;
+const MOST_BYTES: usize = 256 << 20;
+const MOST_BYTES_OF_ONE: usize = 64 << 20;
 
 /// Whose answer, to what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,11 +47,31 @@ pub struct Left {
     pub bytes: Bytes,
     /// Bytes of it that are paid.
     paid_bytes: u64,
+    /// Bytes of it without its log-probabilities, which are beside the answer.
+    weight: u64,
     paid_usage: Usage,
     paid: u128,
     cost: u128,
     until: Instant,
-    _room: Room,
+}
+
+/// Bytes of an answer that are log-probabilities.
+fn log_probabilities(bytes: &[u8]) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Answer<'b> {
+        #[serde(borrow, default)]
+        choices: Vec<Choice<'b>>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Choice<'b> {
+        #[serde(borrow, default)]
+        logprobs: Option<&'b serde_json::value::RawValue>,
+    }
+    if memchr::memmem::find(bytes, b"\"logprobs\"").is_none() {
+        return 0;
+    }
+    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(bytes) else { return 0 };
+    answer.choices.iter().filter_map(|choice| choice.logprobs).map(|raw| raw.get().len() as u64).sum()
 }
 
 /// All that are kept.
@@ -59,7 +80,7 @@ pub struct Kept(Mutex<HashMap<Place, Left>>);
 
 impl Left {
     /// Of an answer that is about to go out.
-    pub fn new(job: &Job, served: Served, counted: Counted, bytes: Bytes, room: Room) -> Self {
+    pub fn new(job: &Job, served: Served, counted: Counted, bytes: Bytes) -> Self {
         let cost =
             job.rates.charge(job.endpoint.service(), counted.usage).unwrap_or(job.reserve).min(job.reserve);
         Left {
@@ -68,13 +89,13 @@ impl Left {
             counted,
             price_version: job.price_version,
             rates: job.rates,
+            weight: bytes.len() as u64 - log_probabilities(&bytes),
             bytes,
             paid_bytes: 0,
             paid_usage: Usage::default(),
             paid: 0,
             cost,
             until: Instant::now() + KEEP,
-            _room: room,
         }
     }
 
@@ -101,12 +122,12 @@ impl Left {
             job.forget();
         } else {
             let part = |count: u64| {
-                let part =
-                    (u128::from(count) * u128::from(taken)).div_ceil((self.bytes.len() as u128).max(1));
+                let part = (u128::from(count) * u128::from(taken)).div_ceil(u128::from(self.weight.max(1)));
                 u64::try_from(part).unwrap_or(count).min(count)
             };
             let (all, paid) = (self.counted.usage, self.paid_usage);
-            let now = Usage { input: part(all.input), cached: part(all.cached), output: part(all.output) };
+            // What was read was read, however little of the answer was taken.
+            let now = Usage { output: part(all.output), ..all };
             let usage = Usage {
                 input: now.input - paid.input,
                 cached: now.cached - paid.cached,
@@ -133,15 +154,28 @@ impl Kept {
         kept.remove(place).filter(|left| left.until > Instant::now())
     }
 
-    /// Keeps one, where there is room for it.
+    /// Keeps one. Where there is no room, whoever holds most makes room.
     pub fn put(&self, place: Place, left: Left) {
-        let now = Instant::now();
         let mut kept = self.0.lock().expect("no panic holds it");
-        if kept.len() >= MOST || kept.keys().filter(|other| other.key == place.key).count() >= MOST_OF_ONE {
-            kept.retain(|_, left| left.until > now);
-        }
-        if kept.len() < MOST && kept.keys().filter(|other| other.key == place.key).count() < MOST_OF_ONE {
-            kept.insert(place, left);
+        kept.insert(place, left);
+        loop {
+            let mut keys: HashMap<&str, (usize, usize)> = HashMap::new();
+            for (place, left) in kept.iter() {
+                let (count, bytes) = keys.entry(&place.key).or_default();
+                *count += 1;
+                *bytes += left.bytes.len();
+            }
+            let all: usize = keys.values().map(|(_, bytes)| bytes).sum();
+            let most = keys.iter().max_by_key(|(_, (_, bytes))| *bytes);
+            let Some((key, (count, bytes))) = most.map(|(key, held)| ((*key).to_owned(), *held)) else {
+                return;
+            };
+            if all <= MOST_BYTES && bytes <= MOST_BYTES_OF_ONE && kept.len() <= MOST && count <= MOST_OF_ONE {
+                return;
+            }
+            let oldest = kept.iter().filter(|(place, _)| place.key == key).min_by_key(|(_, left)| left.until);
+            let Some(oldest) = oldest.map(|(place, _)| place.clone()) else { return };
+            kept.remove(&oldest);
         }
     }
 

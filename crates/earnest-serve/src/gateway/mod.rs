@@ -384,7 +384,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 /// Pages of anyone may call the API: what counts is the key, which a browser does not add by itself.
 fn for_browsers(mut response: Response) -> Response {
-    const SHOWN: &str = "x-request-id, x-earnest-charge, x-earnest-receipt, x-earnest-reserve, retry-after";
+    const SHOWN: &str = "x-request-id, x-earnest-charge, x-earnest-receipt, x-earnest-reserve, x-earnest-replayed, retry-after";
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(SHOWN));

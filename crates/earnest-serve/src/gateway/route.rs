@@ -2,12 +2,12 @@
 //! One that fails is left out of the request and rested after three; a request goes on to the next one until a byte of an
 //! answer has gone out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use anyhow::{Context, Result, bail};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use bytes::{Bytes, BytesMut};
@@ -97,14 +97,17 @@ enum Name {
 #[derive(Default)]
 struct Health {
     ill: Mutex<Ill>,
-    /// What is said of it once, to the operator of the gateway.
-    warned: AtomicBool,
+    /// What was said of it, once each, to the operator of the gateway.
+    warned: Mutex<HashSet<String>>,
 }
 
 #[derive(Default)]
 struct Ill {
     failures: u32,
     until: Option<Instant>,
+    /// Whose requests failed, as far as they were one channel's: it alone goes elsewhere then, for what a holder asks is
+    /// not to cost a provider the requests of others.
+    by: Option<B256>,
     /// It was asked, and has said nothing to anyone since.
     silent: Option<Instant>,
 }
@@ -117,17 +120,20 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Providers that a request is tried with.
 const TRIES: usize = 3;
+/// Different things that are told of a provider.
+const MOST_WARNED: usize = 64;
 /// Bytes of a refusal that are read.
 const REFUSAL: usize = 64 << 10;
 /// How long a refusal may take to come.
 const REFUSAL_TIME: Duration = Duration::from_secs(10);
 
 impl Health {
-    fn well(&self) -> bool {
+    fn well(&self, channel: Option<B256>) -> bool {
         let now = Instant::now();
         let ill = self.ill.lock().expect("no panic holds it");
         let silent = ill.silent.is_some_and(|since| now.duration_since(since) > SILENCE);
-        ill.until.is_none_or(|until| until <= now) && !silent
+        let rests = ill.until.is_some_and(|until| until > now) && (ill.by.is_none() || ill.by == channel);
+        !rests && !silent
     }
 
     fn asked(&self) {
@@ -138,8 +144,9 @@ impl Health {
         self.ill.lock().expect("no panic holds it").silent = None;
     }
 
-    fn failed(&self) {
+    fn failed(&self, channel: B256) {
         let mut ill = self.ill.lock().expect("no panic holds it");
+        ill.by = if ill.failures == 0 || ill.by == Some(channel) { Some(channel) } else { None };
         ill.failures += 1;
         if ill.failures >= FAILURES {
             let rest = REST.saturating_mul(1 << (ill.failures - FAILURES).min(10)).min(LONGEST_REST);
@@ -152,6 +159,7 @@ impl Health {
         let rest = Duration::from_secs(secs).min(LONGEST_REST);
         let mut ill = self.ill.lock().expect("no panic holds it");
         ill.until = ill.until.max(Some(Instant::now() + rest));
+        ill.by = None;
     }
 
     fn answered(&self) {
@@ -171,8 +179,11 @@ pub struct Served {
     /// Where it dialled in from, if it did; then it signs what it served.
     pub link: Option<Arc<Link>>,
     /// SHA-256 of the request's body as it was sent, where it signs.
-    pub asked: Option<alloy_primitives::B256>,
+    pub asked: Option<B256>,
     health: Arc<Health>,
+    channel: B256,
+    /// It broke its word in this answer.
+    struck: Arc<AtomicBool>,
 }
 
 impl Served {
@@ -188,18 +199,26 @@ impl Served {
 
     /// It broke its word: a strike.
     pub fn strike(&self) {
-        self.health.failed();
+        if !self.struck.swap(true, Ordering::Relaxed) {
+            self.health.failed(self.channel);
+        }
     }
 
     /// It kept it.
     pub fn praise(&self) {
-        self.health.answered();
+        if !self.struck.load(Ordering::Relaxed) {
+            self.health.answered();
+        }
     }
 
-    /// Tells the gateway's operator, once until it is mended.
+    /// Tells the gateway's operator, each thing once and not too many.
     pub fn warn(&self, what: impl FnOnce() -> String) {
-        if !self.health.warned.swap(true, Ordering::Relaxed) {
-            eprintln!("warning: {}: {}", self.provider, what());
+        let mut warned = self.health.warned.lock().expect("no panic holds it");
+        if warned.len() < MOST_WARNED {
+            let what = what();
+            if warned.insert(what.clone()) {
+                eprintln!("warning: {}: {what}", self.provider);
+            }
         }
     }
 }
@@ -330,20 +349,20 @@ impl Routes {
             let models: Vec<&str> = own.upstream.models.iter().map(|(name, _)| name.as_str()).collect();
             all.push(serde_json::json!({
                 "provider": own.upstream.provider, "ask_bps": 0, "models": models, "own": true,
-                "in_flight": own.taken.load(Ordering::Relaxed), "well": self.health(Name::Own(index)).well(),
+                "in_flight": own.taken.load(Ordering::Relaxed), "well": self.health(Name::Own(index)).well(None),
             }));
         }
         for link in self.roster.links() {
             all.push(serde_json::json!({
                 "provider": link.provider, "ask_bps": link.offer.ask, "models": link.offer.models, "own": false,
-                "in_flight": link.inflight(), "well": self.health(Name::Operator(link.provider)).well(),
+                "in_flight": link.inflight(), "well": self.health(Name::Operator(link.provider)).well(None),
             }));
         }
         all
     }
 
     /// Those that serve a model, the best first: well, cheap, least busy.
-    fn candidates(&self, model: &str, most_ask: u16) -> Vec<Candidate> {
+    fn candidates(&self, model: &str, most_ask: u16, channel: B256) -> Vec<Candidate> {
         let mut all = Vec::new();
         for (index, own) in self.own.iter().enumerate() {
             let Some((_, dialect)) = own.upstream.models.iter().find(|(name, _)| name == model) else {
@@ -359,6 +378,8 @@ impl Routes {
                 link: None,
                 asked: None,
                 health: self.health(name),
+                channel,
+                struck: Arc::default(),
             };
             let busy = own.taken.load(Ordering::Relaxed);
             all.push(Candidate { name, at: At::Own(own.clone()), served, dialect: dialect.clone(), busy });
@@ -375,6 +396,8 @@ impl Routes {
                 link: Some(link.clone()),
                 asked: None,
                 health: self.health(name),
+                channel,
+                struck: Arc::default(),
             };
             // What its server takes is the provider's to know.
             let dialect = Dialect::default();
@@ -385,7 +408,7 @@ impl Routes {
         let away = |at: &At| matches!(at, At::Link(link) if !link.is_here());
         all.sort_by_key(|candidate| {
             let busy = candidate.busy + usize::from(away(&candidate.at)) * 2;
-            (!candidate.served.health.well(), candidate.served.ask, busy)
+            (!candidate.served.health.well(Some(channel)), candidate.served.ask, busy)
         });
         all
     }
@@ -394,11 +417,12 @@ impl Routes {
     pub fn tries<'r>(
         &'r self,
         asked: &'r Asked,
+        channel: B256,
         id: &'r str,
         most_ask: u16,
         trace: Option<&'r str>,
     ) -> Tries<'r> {
-        let mut candidates = self.candidates(&asked.model, most_ask);
+        let mut candidates = self.candidates(&asked.model, most_ask, channel);
         candidates.truncate(TRIES);
         // Where there is but one, it may have failed for a moment only.
         let left = if candidates.len() == 1 { 2 } else { candidates.len() };
@@ -483,33 +507,37 @@ impl Tries<'_> {
     }
 
     async fn one(&self, candidate: &Candidate) -> Result<Begun, Trouble> {
-        let mut added = self.routes.refused(candidate.name, &self.asked.model);
+        let known = self.routes.refused(candidate.name, &self.asked.model);
+        let mut added = known;
         // Each refusal that names what was added takes something away.
         loop {
             let (answered, body) = self.send(candidate, added).await?;
             let (parts, answer) = answered.into_parts();
             // What is accepted only, or has no content, is no answer.
             if matches!(parts.status, StatusCode::OK | StatusCode::CREATED) {
-                let asked = candidate.served.link.as_ref().map(|_| {
-                    alloy_primitives::B256::from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&body))
-                });
-                let served = Served { asked, ..candidate.served.clone() };
+                let asked = candidate
+                    .served
+                    .link
+                    .as_ref()
+                    .map(|_| B256::from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&body)));
+                let served = Served { asked, struck: Arc::default(), ..candidate.served.clone() };
                 let answer = Unpacked::of(&parts.headers, answer).ok_or_else(|| {
                     candidate.served.strike();
                     Trouble::Next(Refusal::Upstream(
                         "the provider's answer is packed, and nobody asked for it".into(),
                     ))
                 })?;
+                // Only what then worked is remembered, and never that there is no bound at all.
+                if added != known && added.is_kept() {
+                    let place = (candidate.name, self.asked.model.clone());
+                    self.routes.refused.write().expect("no panic holds it").insert(place, added);
+                }
                 return Ok(Begun { served, body: answer.map_err(broke_off).boxed_unsync() });
             }
             let fault = said(&parts.headers, answer).await;
             match fault.whose(parts.status) {
                 Whose::Request => match self.asked.without(&candidate.dialect, added, &fault) {
-                    Some(less) => {
-                        added = less;
-                        let place = (candidate.name, self.asked.model.clone());
-                        self.routes.refused.write().expect("no panic holds it").insert(place, less);
-                    }
+                    Some(less) => added = less,
                     None => return Err(Trouble::Asked(Refusal::Told(parts.status, Box::new(fault)))),
                 },
                 Whose::Busy => {
@@ -518,7 +546,7 @@ impl Tries<'_> {
                     if parts.status == StatusCode::TOO_MANY_REQUESTS {
                         return Err(Trouble::Full(wait.unwrap_or(1)));
                     }
-                    candidate.served.health.failed();
+                    candidate.served.strike();
                     let why = format!("the provider answered {}", parts.status);
                     return Err(Trouble::Next(Refusal::NoProvider(why, wait.unwrap_or(2))));
                 }
@@ -539,7 +567,7 @@ impl Tries<'_> {
     }
 
     fn next_one(&self, candidate: &Candidate, why: String) -> Trouble {
-        candidate.served.health.failed();
+        candidate.served.strike();
         Trouble::Next(Refusal::NoProvider(why, 2))
     }
 
@@ -551,11 +579,8 @@ impl Tries<'_> {
     ) -> Result<(axum::http::Response<UnsyncBoxBody<Bytes, BrokeOff>>, Bytes), Trouble> {
         let endpoint = self.asked.endpoint;
         let next = |why: String| self.next_one(candidate, why);
-        let body = match &candidate.at {
-            // A provider knows its models by the price list's names.
-            At::Link(_) => self.asked.body(&candidate.dialect, added),
-            At::Own(_) => self.asked.body(&candidate.dialect, added),
-        };
+        // A provider knows its models by the price list's names: its dialect here has no other.
+        let body = self.asked.body(&candidate.dialect, added);
         let sent = async {
             let mut request = match &candidate.at {
                 At::Own(own) => Request::post(own.urls[endpoint as usize].clone())
@@ -616,7 +641,7 @@ impl Tries<'_> {
         match tokio::time::timeout(patience, sent).await {
             Ok(response) => Ok((response?, body)),
             Err(_) => {
-                candidate.served.health.failed();
+                candidate.served.strike();
                 let secs = patience.as_secs();
                 Err(Trouble::Next(Refusal::Timeout(format!(
                     "the provider did not begin to answer in {secs} s"

@@ -201,17 +201,27 @@ async fn answered(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request) 
         });
     }
     let length = header_text(&headers, "content-length").and_then(|length| length.parse().ok());
-    let (body, _room) = gateway.read_body(&key, length, body).await?;
+    let (body, mut room) = gateway.read_body(&key, length, body).await?;
     let sha = B256::from_slice(&Sha256::digest(&body));
-    let plain = match header_text(&headers, "content-encoding") {
-        Some(coding) => unpacked(coding, body, BODY).map_err(|why| match why {
-            Unread::TooLong(most) => Refusal::TooLarge(most),
-            Unread::Broken => Refusal::Bad(why.to_string(), None),
-            Unread::Unknown(_) => Refusal::Coding(why.to_string()),
-        })?,
+    let plain = match header_text(&headers, "content-encoding").map(str::to_owned) {
+        Some(coding) => {
+            // Beside the threads that serve: a little may become much.
+            let unpacking = tokio::task::spawn_blocking(move || unpacked(&coding, body, BODY));
+            let plain = unpacking.await.map_err(|error| Refusal::Internal(error.to_string()))?;
+            plain.map_err(|why| match why {
+                Unread::TooLong(most) => Refusal::TooLarge(most),
+                Unread::Broken => Refusal::Bad(why.to_string(), None),
+                Unread::Unknown(_) => Refusal::Coding(why.to_string()),
+            })?
+        }
         None => body,
     };
+    if !room.grow(plain.len()) {
+        return Err(Refusal::Busy("this gateway reads as many long requests as it can at once".into(), 1));
+    }
     let asked = gateway.read_request(endpoint, plain)?;
+    let pinned = header_text(&headers, "earnest-price-version");
+    let (price_version, rates, reserve) = gateway.price(&key, endpoint, &asked, pinned)?;
     let idempotency = header_text(&headers, "idempotency-key").map(str::to_owned);
     let key_id = || key.row.read().expect("no panic holds it").id.clone();
     let (turn, left) = match idempotency {
@@ -227,8 +237,6 @@ async fn answered(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request) 
         None => (None, gateway.left.take(&Place { key: key.row_id(), endpoint, asked: sha })),
     };
 
-    let pinned = header_text(&headers, "earnest-price-version");
-    let (price_version, rates, reserve) = gateway.price(&key, endpoint, &asked, pinned)?;
     let (price_version, rates, reserve) = match &left {
         Some(left) => (left.price_version, left.rates, left.rest()),
         None => (price_version, rates, reserve),
@@ -332,7 +340,8 @@ impl Gateway {
         if length.is_some_and(|length| length > OVERLONG) {
             return Err(Refusal::TooLarge(BODY));
         }
-        let time = self.settings.body_time;
+        // At the least pace the longest would take hours.
+        let time = self.settings.body_time * 15;
         tokio::time::timeout(time, reading).await.unwrap_or(Err(Refusal::TooSlow))
     }
 }
@@ -358,7 +367,8 @@ async fn go(
 ) -> Result<Response, Refusal> {
     let gateway = job.gateway.clone();
     let id = job.id.clone();
-    let mut tries = gateway.routes.tries(asked, &id, gateway.settings.share_bps, trace.as_deref());
+    let mut tries =
+        gateway.routes.tries(asked, job.key.line.id, &id, gateway.settings.share_bps, trace.as_deref());
     loop {
         crash::point("sent");
         let begun = match tries.next().await {
@@ -488,7 +498,7 @@ async fn whole(
         bytes = renamed(&bytes, 0, &event.model_at, &asked.model);
     }
     if counted.estimated {
-        bytes = with_usage(bytes, &counted);
+        bytes = with_usage(bytes, asked.endpoint, &counted);
     }
     let sha = B256::from_slice(&Sha256::digest(&bytes));
     let complete = !seen.failed;
@@ -519,15 +529,18 @@ async fn whole(
             (Some(gateway.journal.write(Entry::Flush)), Delivery::new(move |_| drop(room)))
         }
         None => {
-            let left = Left::new(&job, served, counted, bytes, room);
+            let left = Left::new(&job, served, counted, bytes);
             (
                 lease,
-                Delivery::new(move |ended| match ended {
-                    Ended::Whole => {
-                        crash::point("written");
-                        job.record(charge);
+                Delivery::new(move |ended| {
+                    match ended {
+                        Ended::Whole => {
+                            crash::point("written");
+                            job.record(charge);
+                        }
+                        Ended::After(written) => left.go(job, written.bytes),
                     }
-                    Ended::After(written) => left.go(job, written.bytes),
+                    drop(room);
                 }),
             )
         }
@@ -603,7 +616,7 @@ fn readable(
 }
 
 /// An answer with the usage that is charged in place of what it said.
-fn with_usage(bytes: Bytes, counted: &Counted) -> Bytes {
+fn with_usage(bytes: Bytes, endpoint: Endpoint, counted: &Counted) -> Bytes {
     #[derive(serde::Deserialize)]
     struct Top<'b> {
         #[serde(borrow, default, deserialize_with = "there")]
@@ -613,7 +626,7 @@ fn with_usage(bytes: Bytes, counted: &Counted) -> Bytes {
     fn there<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Option<&'d RawValue>, D::Error> {
         serde::Deserialize::deserialize(from).map(Some)
     }
-    let usage = told(counted).to_string();
+    let usage = told(endpoint, counted).to_string();
     let Ok(top) = serde_json::from_slice::<Top<'_>>(&bytes) else { return bytes };
     match top.usage {
         Some(raw) => {

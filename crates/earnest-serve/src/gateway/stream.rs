@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::refusal::Refusal;
 use super::room::Room;
 use super::route::{Begun, Body, Served, Trouble};
 use crate::openai::Endpoint;
-use crate::openai::answer::{Seen, is_the_model};
+use crate::openai::answer::{Counted, Seen, is_the_model};
 use crate::openai::events::{Events, TooLong, data_of, lines};
 use crate::openai::fault::Fault;
 use crate::openai::usage::Resolved;
@@ -78,7 +78,7 @@ struct Kept {
 impl Meter {
     /// The answer is over.
     fn ended(&self, ended: Ended) {
-        let mut state = self.state.lock().expect("no panic holds it");
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ended::After(written) = ended
             && state.reading
             && lacks_usage(&state)
@@ -127,14 +127,14 @@ impl Meter {
     }
 
     fn progress(&self) -> Progress {
-        let delivery = self.delivery.lock().expect("no panic holds it");
+        let delivery = self.delivery.lock().unwrap_or_else(PoisonError::into_inner);
         delivery.as_ref().map_or(Progress::default(), |delivery| delivery.progress())
     }
 
     /// What it costs if nothing more is heard of it; none where that was said already.
     pub fn mark(&self) -> Option<Charge> {
         let written = self.progress();
-        let mut state = self.state.lock().expect("no panic holds it");
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if written == state.marked || !written.text.is_some() {
             return None;
         }
@@ -213,7 +213,7 @@ impl Stream {
         let meter = Arc::new(Meter { state: Mutex::new(state), served, delivery: Mutex::default() });
         let ending = meter.clone();
         let delivery = Delivery::new(move |ended| ending.ended(ended));
-        *meter.delivery.lock().expect("no panic holds it") = Some(delivery.clone());
+        *meter.delivery.lock().unwrap_or_else(PoisonError::into_inner) = Some(delivery.clone());
         let stream = Stream {
             meter: meter.clone(),
             delivery: delivery.clone(),
@@ -260,7 +260,7 @@ impl Stream {
         if !matches!(trouble, Trouble::Asked(_)) {
             self.meter.served.strike();
         }
-        let mut state = self.meter.state.lock().expect("no panic holds it");
+        let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.reading = false;
         Err((state.job.take(), trouble))
     }
@@ -311,7 +311,7 @@ impl Stream {
     }
 
     fn all_finished(&self) -> bool {
-        let state = self.meter.state.lock().expect("no panic holds it");
+        let state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.job.as_ref().is_some_and(|job| state.seen.all_finished(&job.most))
     }
 
@@ -332,7 +332,7 @@ impl Stream {
             self.event(&Bytes::from(whole), &mut out);
             self.hand(out.freeze(), false);
         }
-        let finished = self.meter.state.lock().expect("no panic holds it").seen.finished();
+        let finished = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner).seen.finished();
         if !self.last_event && !self.broken && !finished {
             self.break_off("the provider's answer ended before its end");
         }
@@ -394,7 +394,9 @@ impl Stream {
             // without data.
             // Before the first event nothing goes out: another provider may be asked still.
             let begun = self.so_far.bytes > 0 || !out.is_empty();
-            for comment in lines(event).filter(|line| begun && line.starts_with(b":")) {
+            for comment in lines(event)
+                .filter(|line| begun && line.starts_with(b":") && !line.starts_with(b": earnest-"))
+            {
                 out.extend_from_slice(comment);
                 out.extend_from_slice(b"\n");
             }
@@ -410,7 +412,7 @@ impl Stream {
         if data.as_ref() == b"null" {
             return; // llama.cpp begins so where there are several prompts
         }
-        let mut state = self.meter.state.lock().expect("no panic holds it");
+        let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         let read = match state.seen.read(&data) {
             Ok(read) => read,
             // What cannot be read passes all the same, and counts as text.
@@ -432,10 +434,22 @@ impl Stream {
             if self.so_far.bytes == 0 && out.is_empty() && !read.wrote {
                 return self.none(&data);
             }
+            if read.wrote {
+                write_event(out, event);
+            }
+            // The reason is told, unless it speaks of the provider's money and keys.
+            let fault = Fault::read(&data);
+            let own = fault.is_own();
+            let reason = fault.message.clone().filter(|_| !own);
+            let otherwise = "the provider failed in the middle of its answer";
+            let refusal = match Trouble::said(fault, &self.meter.served, otherwise) {
+                Trouble::Asked(refusal) => refusal,
+                _ => Refusal::Upstream(reason.map_or(otherwise.into(), |why| format!("{otherwise}: {why}"))),
+            };
             self.broken = true;
             self.upstream = None;
             self.meter.served.strike();
-            self.held = Some(event.clone());
+            self.held = Some(format!("data: {}\n\n", refusal.body()).into());
             return;
         }
         if let Some(said) = &read.model
@@ -497,7 +511,7 @@ impl Stream {
         }
         self.sent.update(&bytes);
         self.so_far.bytes += bytes.len() as u64;
-        let mut state = self.meter.state.lock().expect("no panic holds it");
+        let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = &mut state.kept {
             let length = kept.bytes.len() + bytes.len();
             match length <= KEPT && kept.room.grow(length) {
@@ -527,7 +541,7 @@ impl Stream {
             return;
         }
         self.finished = true;
-        let mut state = self.meter.state.lock().expect("no panic holds it");
+        let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.reading = false;
         let State { job: Some(job), seen, .. } = &*state else { return };
         let whole = !self.broken;
@@ -539,9 +553,11 @@ impl Stream {
         // The usage that is charged is told to who asked for it, where nobody else told it.
         let mut usage = BytesMut::new();
         if whole && counted.estimated && self.shows_usage && self.endpoint != Endpoint::Responses {
+            let object =
+                if self.endpoint == Endpoint::Chat { "chat.completion.chunk" } else { "text_completion" };
             let event = serde_json::json!({
-                "id": job.id, "object": "chat.completion.chunk", "created": super::now_ms() / 1_000, "model": self.name,
-                "choices": [], "usage": told(&counted),
+                "id": job.id, "object": object, "created": super::now_ms() / 1_000, "model": self.name,
+                "choices": [], "usage": told(self.endpoint, &counted),
             });
             usage.extend_from_slice(format!("data: {event}\n\n").as_bytes());
         }
@@ -614,13 +630,21 @@ pub fn renamed(bytes: &[u8], from: usize, places: &[std::ops::Range<usize>], nam
     out.freeze()
 }
 
-/// Usage as an answer tells it.
-pub fn told(counted: &crate::openai::answer::Counted) -> serde_json::Value {
-    let usage = counted.usage;
-    serde_json::json!({
-        "prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": usage.input.saturating_add(usage.output),
-        "prompt_tokens_details": {"cached_tokens": usage.cached}, "estimated": counted.estimated,
-    })
+/// Usage as an answer of an endpoint tells it.
+pub fn told(endpoint: Endpoint, counted: &Counted) -> serde_json::Value {
+    let Counted { usage, estimated, .. } = *counted;
+    let total = usage.input.saturating_add(usage.output);
+    let details = serde_json::json!({"cached_tokens": usage.cached});
+    match endpoint {
+        Endpoint::Responses => serde_json::json!({
+            "input_tokens": usage.input, "input_tokens_details": details, "output_tokens": usage.output,
+            "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": total, "estimated": estimated,
+        }),
+        _ => serde_json::json!({
+            "prompt_tokens": usage.input, "prompt_tokens_details": details, "completion_tokens": usage.output,
+            "total_tokens": total, "estimated": estimated,
+        }),
+    }
 }
 
 /// What a provider signed for at the end of an answer. What is missing, or is about other bytes than came, costs it a
@@ -649,6 +673,7 @@ pub fn signed_usage(
         output: some(usage.completion),
         cached: usage.cached,
         reasoning: stated.reasoning,
+        total: None,
     };
     if (signed.input, signed.output) != (stated.input, stated.output) {
         served.strike();
@@ -688,7 +713,7 @@ impl HttpBody for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let lacks = {
-            let mut state = self.meter.state.lock().expect("no panic holds it");
+            let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
             let lacks = !self.finished && state.reading && lacks_usage(&state);
             state.reading = lacks;
             lacks
@@ -715,7 +740,7 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let left = {
-            let mut state = self.meter.state.lock().expect("no panic holds it");
+            let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.reading = false;
             state.left.take()
         };
@@ -740,7 +765,7 @@ impl ReadOn {
             self.events.push(&data);
             while let Ok(Some(event)) = self.events.take() {
                 let Some(data) = data_of(&event) else { continue };
-                let mut state = self.ending.meter.state.lock().expect("no panic holds it");
+                let mut state = self.ending.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
                 if data.as_ref() == b"[DONE]" {
                     return;
                 }
@@ -827,7 +852,7 @@ pub async fn read_whole(
 
 /// Writes marks of all streams under way.
 pub fn write_marks(gateway: &super::Gateway) {
-    let mut streams = gateway.streams.lock().expect("no panic holds it");
+    let mut streams = gateway.streams.lock().unwrap_or_else(PoisonError::into_inner);
     streams.retain(|meter| {
         let Some(meter) = meter.upgrade() else { return false };
         if let Some(mark) = meter.mark() {

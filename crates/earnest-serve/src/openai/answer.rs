@@ -13,6 +13,8 @@ use super::mend::mended;
 use super::request::Most;
 use super::usage::{Field, Resolved, Stated};
 
+/// Calls whose markup counts.
+const CALLS: u64 = 32;
 /// Choices that are told apart; what others there are is counted with the last one.
 const CHOICES: usize = 4_096;
 
@@ -32,6 +34,8 @@ pub struct Seen {
     /// The sum of their outputs.
     ending_output: u64,
     choices: Vec<Choice>,
+    /// Bytes of text under names that no client shows.
+    odd: u64,
     /// The model refused, failed, or was called off: it says so itself.
     pub failed: bool,
     /// An end was announced for the answer as a whole.
@@ -112,9 +116,10 @@ impl Seen {
     }
 
     fn walk(&mut self, data: &[u8], event: &mut Event, base: Option<usize>) -> Result<(), serde_json::Error> {
+        let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
         let mut parser = serde_json::Deserializer::from_slice(data);
         // What stands behind the first value is not looked at.
-        Node { seen: self, event, base, place: Place::Root }.deserialize(&mut parser)
+        Node { seen: self, event, base, place: Place::Root, odd: false }.deserialize(&mut parser)
     }
 
     fn took(&mut self, event: &mut Event) {
@@ -232,6 +237,10 @@ impl Seen {
         let mut input = stated.input;
         let mut output = stated.output;
         let mut cached = stated.cached;
+        // Of embeddings nothing is written: the total is what was read.
+        if most.service == Service::Embedding {
+            input = input.or(stated.total);
+        }
         if let Some(signed) = signed {
             // What is signed for counts where it is less.
             let less = |a: Option<u64>, b: Option<u64>| match (a, b) {
@@ -253,7 +262,12 @@ impl Seen {
         let estimate = text.words();
         if most.service == Service::Text {
             let wrote = self.choices.iter().filter(|choice| choice.wrote).count() as u64;
-            let floor = if wrote > 1 { (estimate * 2 / 3).max(wrote) } else { estimate / 4 };
+            // Where there are several choices, what is stated may be one's alone.
+            let floor = match wrote {
+                0 | 1 => u64::from(estimate > 0),
+                wrote if most.echo => wrote,
+                wrote => (estimate * 2 / 3).max(wrote),
+            };
             if output.is_none_or(|output| output < floor) {
                 output = Some(self.at_bounds(most, text).unwrap_or(estimate));
                 counted.estimated |= estimate > 0;
@@ -263,8 +277,17 @@ impl Seen {
             counted.why = Some("not all that was read and written was stated: it is estimated");
         }
         let said = Usage { input: input.unwrap_or(0), cached, output: output.unwrap_or(0) };
-        counted.beyond = said.output > most.usage.output || estimate / 4 > most.usage.output;
-        let shown = text.most().saturating_add(ENDS * (self.choices.len() as u64).max(1));
+        let far = !most.echo && estimate / 4 > most.usage.output;
+        counted.beyond = said.output > most.usage.output || far;
+        // Of a stranger, only what a client is shown makes room for a statement, and markup for what was asked for.
+        let wrote = self.choices.iter().filter(|choice| choice.wrote).count() as u64;
+        let ends = ENDS * (wrote.clamp(1, most.choices.max(1)) + text.calls.min(CALLS));
+        let bytes = if hidden {
+            text.bytes
+        } else {
+            (text.bytes - text.data).saturating_sub(self.odd).min(4 * estimate)
+        };
+        let shown = bytes.saturating_add(ends);
         let hidden = if hidden { stated.reasoning } else { 0 };
         let bound = most.usage.output.min(shown.saturating_add(hidden));
         counted.usage = said.at_most(Usage { output: bound, ..most.usage });
@@ -330,7 +353,12 @@ impl Place {
         match self {
             Place::Root => match key {
                 "model" => Place::Model,
-                "usage" | "x_groq" | "timings" | "amazon-bedrock-invocationMetrics" => Place::Usage,
+                "usage"
+                | "usageMetadata"
+                | "usage_metadata"
+                | "x_groq"
+                | "timings"
+                | "amazon-bedrock-invocationMetrics" => Place::Usage,
                 "choices" => Place::Choices,
                 "output" => Place::Output,
                 "data" => Place::Data,
@@ -368,9 +396,30 @@ impl Place {
             Place::Text | Place::Again if key == "function_call" => Place::Twin(4),
             Place::Text | Place::Plain | Place::Item | Place::Again | Place::Twin(_) => match key {
                 "role" => Place::Role,
-                "id" | "type" | "object" | "index" | "call_id" | "tool_call_id" | "item_id" | "status"
-                | "created" | "model" | "logprobs" | "annotations" | "finish_reason" | "recipient"
-                | "channel" | "format" | "phase" | "mime_type" | "citations" => Place::Skip,
+                "id"
+                | "type"
+                | "object"
+                | "index"
+                | "call_id"
+                | "tool_call_id"
+                | "item_id"
+                | "status"
+                | "created"
+                | "model"
+                | "logprobs"
+                | "annotations"
+                | "finish_reason"
+                | "recipient"
+                | "channel"
+                | "format"
+                | "phase"
+                | "mime_type"
+                | "citations"
+                | "search_results"
+                | "context"
+                | "provider_specific_fields"
+                | "tools"
+                | "obfuscation" => Place::Skip,
                 "name" => Place::Call,
                 // What a call was given may be an object: its names and numbers were written, too.
                 "arguments" | "input" => self,
@@ -393,11 +442,18 @@ struct Node<'s> {
     event: &'s mut Event,
     base: Option<usize>,
     place: Place,
+    odd: bool,
 }
 
 impl<'s> Node<'s> {
     fn at(&mut self, place: Place) -> Node<'_> {
-        Node { seen: self.seen, event: self.event, base: self.base, place }
+        Node { seen: self.seen, event: self.event, base: self.base, place, odd: self.odd }
+    }
+
+    /// What stands under a key.
+    fn under(&mut self, place: Place, shown: bool) -> Node<'_> {
+        let odd = self.odd || !shown;
+        Node { odd, ..self.at(place) }
     }
 
     /// Where text of this place counts.
@@ -416,9 +472,12 @@ impl<'s> Node<'s> {
             return;
         }
         if is_binary(text) {
-            self.to().binary(text.len())
+            self.to().binary(text.len());
         } else {
-            self.to().add(text)
+            self.to().add(text);
+            if self.odd {
+                self.seen.odd += text.len() as u64;
+            }
         }
         self.event.wrote = true;
     }
@@ -484,7 +543,7 @@ impl<'s> Node<'s> {
     fn choice<'de, A: MapAccess<'de>>(mut self, mut map: A, position: usize) -> Result<(), A::Error> {
         let wrote = std::mem::take(&mut self.event.wrote);
         let (mut index, mut choice, mut message) = (None, Choice::default(), false);
-        while let Some(place) = map.next_key_seed(Key(Place::Choice))? {
+        while let Some((place, _)) = map.next_key_seed(Key(Place::Choice))? {
             match place {
                 Place::Index => index = map.next_value::<Lenient>()?.0,
                 Place::Finish => {
@@ -509,7 +568,9 @@ impl<'s> Node<'s> {
         self.event.twins = Default::default();
         choice.wrote = self.event.wrote;
         self.event.wrote |= wrote;
-        let index = index.and_then(|index| usize::try_from(index).ok()).unwrap_or(position).min(CHOICES - 1);
+        // A number far beyond the others is made up.
+        let last = (self.seen.choices.len() + 128).min(CHOICES - 1);
+        let index = index.and_then(|index| usize::try_from(index).ok()).unwrap_or(position).min(last);
         if self.seen.choices.len() <= index {
             self.seen.choices.resize(index + 1, Choice::default());
         }
@@ -551,9 +612,9 @@ impl<'de> Visitor<'de> for Node<'_> {
             return self.choice(map, 0);
         }
         let mut filled = false;
-        while let Some(under) = map.next_key_seed(Key(place))? {
+        while let Some((under, shown)) = map.next_key_seed(Key(place))? {
             filled = true;
-            map.next_value_seed(self.at(under))?;
+            map.next_value_seed(self.under(under, shown))?;
         }
         self.event.error |= place == Place::Error && filled;
         self.event.choice_error |= place == Place::ChoiceError && filled;
@@ -636,23 +697,45 @@ fn whole(number: f64) -> Option<u64> {
 /// A key, and what stands under it.
 struct Key(Place);
 
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Place;
+/// Names under which clients show what a model wrote.
+const SHOWN: [&str; 16] = [
+    "content",
+    "text",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "function",
+    "custom",
+    "arguments",
+    "input",
+    "summary",
+    "thinking",
+    "audio",
+    "transcript",
+];
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Place, D::Error> {
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = (Place, bool);
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
         from.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for Key {
-    type Value = Place;
+    type Value = (Place, bool);
 
     fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<Place, E> {
-        Ok(self.0.under(key))
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        let below =
+            matches!(self.0, Place::Text | Place::Plain | Place::Item | Place::Again | Place::Twin(_));
+        Ok((self.0.under(key), !below || SHOWN.contains(&key)))
     }
 }
 

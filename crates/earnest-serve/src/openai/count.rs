@@ -35,6 +35,7 @@ enum Kind {
     Digit,
     Mark,
     Blank,
+    Sign,
     Other,
 }
 
@@ -83,7 +84,8 @@ impl Text {
                 ),
                 0xc0..=0xdf => (Kind::Other, 5),
                 0xe0..=0xe1 => (Kind::Other, 4),
-                0xe2 => (Kind::Other, 16),
+                // Lines and boxes: a run of them is few model tokens.
+                0xe2 => (Kind::Sign, if self.run_of(Kind::Sign) == 0 { 16 } else { 3 }),
                 0xe3..=0xef => (Kind::Other, 11),
                 0xf0..=0xff => (Kind::Other, 24),
             };

@@ -37,8 +37,21 @@ pub enum Whose {
     Server,
 }
 
+/// The same in what they write for people.
+const OWN_WORDS: [&str; 7] = [
+    "credit balance",
+    "api key",
+    "billing",
+    "insufficient balance",
+    "insufficient credit",
+    "your quota",
+    "your plan",
+];
 /// Words by which servers name trouble of their own in a 400.
-const OWN: [&str; 18] = [
+const OWN: [&str; 21] = [
+    "invalid_model",
+    "model_decommissioned",
+    "organization_restricted",
     "api_key_invalid",
     "invalid_api_key",
     "insufficient_quota",
@@ -144,6 +157,10 @@ impl Fault {
                         self.code = within.get("code").and_then(Value::as_str).map(|word| clipped(word, 200));
                     }
                 }
+                if let (Some(Value::Array(all)), None) = (fields.get("details"), &self.code) {
+                    self.code =
+                        all.iter().find_map(|one| one["reason"].as_str()).map(|word| clipped(word, 200));
+                }
                 if let Some(Value::Array(all)) = fields.get("details") {
                     self.wait =
                         self.wait.or_else(|| all.iter().find_map(|one| span(one["retryDelay"].as_str()?)));
@@ -185,12 +202,29 @@ impl Fault {
         }
     }
 
-    /// Whose trouble a status, with this body, is.
-    pub fn whose(&self, status: StatusCode) -> Whose {
+    /// Whether it says that something is more than there is room for.
+    pub fn is_too_much(&self) -> bool {
+        let words = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        ["context", "too large", "too long", "too many", "exceed", "greater than"]
+            .iter()
+            .any(|word| words.contains(word))
+    }
+
+    /// Whether it speaks of the server's own money, keys or models.
+    pub fn is_own(&self) -> bool {
         let said = [&self.code, &self.kind].into_iter().flatten();
         let own = said.map(|word| word.to_ascii_lowercase()).any(|word| OWN.contains(&word.as_str()));
+        let words = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        own || OWN_WORDS.iter().any(|word| words.contains(word))
+    }
+
+    /// Whose trouble a status, with this body, is.
+    pub fn whose(&self, status: StatusCode) -> Whose {
+        let own = self.is_own();
         let words = self.message.as_deref().unwrap_or_default();
         match status.as_u16() {
+            // One proxy's way to say that a minute has too many model tokens.
+            413 if self.code.as_deref() == Some("rate_limit_exceeded") => Whose::Busy,
             // Nothing says that the request is at fault.
             400 | 422 if *self == Fault::default() => Whose::Server,
             // Another server's moderation may be milder, and is not the client's to find out.
@@ -397,7 +431,8 @@ mod tests {
 
     #[test]
     fn whose_trouble_it_is() {
-        let plain = Fault::default();
+        let plain = Fault { message: Some("no".into()), ..Fault::default() };
+        assert_eq!(Fault::default().whose(StatusCode::BAD_REQUEST), Whose::Server, "nothing says whose");
         let own = Fault { code: Some("API_KEY_INVALID".into()), ..Fault::default() };
         for status in [400, 413, 422] {
             assert_eq!(plain.whose(StatusCode::from_u16(status).unwrap()), Whose::Request);

@@ -59,6 +59,8 @@ pub struct Most {
     pub prompts: u64,
     /// The text that is read.
     pub read: Text,
+    /// What is read is told again in what is written.
+    pub echo: bool,
     /// Whether reasoning that is stated and not shown is charged, where the model's settings say.
     pub hidden: Option<bool>,
 }
@@ -104,11 +106,22 @@ pub struct Added {
     pub no_stream: bool,
 }
 
+/// No bound is added.
+const UNBOUNDED: u8 = u8::MAX;
+
+impl Added {
+    /// What a server is known to take from now on.
+    pub fn is_kept(self) -> bool {
+        self.bound != UNBOUNDED
+    }
+}
+
 /// Fields that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Model,
     Stream,
+    Echo,
     StreamOptions,
     Bound(&'static str),
     Times(&'static str),
@@ -118,6 +131,8 @@ enum What {
     State(&'static str),
     Refused(&'static str),
     Tier,
+    /// Nobody knows it, and it sounds costly.
+    Unknown,
     Other,
 }
 
@@ -132,6 +147,7 @@ impl What {
         match folded {
             "model" => (What::Model, "model"),
             "stream" => (What::Stream, "stream"),
+            "echo" => (What::Echo, "echo"),
             "streamoptions" => (What::StreamOptions, "stream_options"),
             "maxtokens" => bound("max_tokens"),
             "maxcompletiontokens" => bound("max_completion_tokens"),
@@ -186,8 +202,47 @@ impl What {
             "websearchoptions" => refused("web_search_options"),
             "searchparameters" => refused("search_parameters"),
             "enablesearch" => refused("enable_search"),
+            "samplingparams" => refused("sampling_params"),
+            "nvext" => refused("nvext"),
+            "inferenceconfig" => refused("inference_config"),
+            "modelkwargs" => refused("model_kwargs"),
+            "generationkwargs" => refused("generation_kwargs"),
+            "userconfig" => refused("user_config"),
+            "modellist" => refused("model_list"),
+            "modelid" => refused("model_id"),
+            "deploymentid" => refused("deployment_id"),
+            "lorapath" => refused("lora_path"),
+            "cachedcontent" => state("cached_content"),
+            "contextid" => state("context_id"),
+            "datasources" => refused("data_sources"),
+            "vectorstoreids" => refused("vector_store_ids"),
+            "mockresponse" => refused("mock_response"),
+            "timeout" => refused("timeout"),
+            "priority" => refused("priority"),
+            "kvtransferparams" => refused("kv_transfer_params"),
+            "bootstraphost" => refused("bootstrap_host"),
+            "extraheaders" => refused("extra_headers"),
+            "extraquery" => refused("extra_query"),
             _ => (What::Other, ""),
         }
+    }
+
+    /// Whether a name that nobody has looked at yet sounds as if it bounded or multiplied the work.
+    fn sounds_costly(folded: &str) -> bool {
+        let has = |words: &[&str]| words.iter().any(|word| folded.contains(word));
+        let counts = has(&["max", "min", "num"])
+            && has(&[
+                "tokens",
+                "length",
+                "output",
+                "completion",
+                "sample",
+                "candidate",
+                "result",
+                "sequence",
+                "response",
+            ]);
+        counts || has(&["fallback", "budget", "search", "retries"]) || (folded.starts_with("tokensto"))
     }
 
     fn of(name: &str) -> Result<Self, BadRequest> {
@@ -207,6 +262,9 @@ impl What {
         if what != What::Other && name != right {
             let why = format!("the field {name:?} is refused: some providers take it for {right:?}");
             return Err(bad(why, Some(name)));
+        }
+        if what == What::Other && What::sounds_costly(&folded) {
+            return Ok(What::Unknown);
         }
         Ok(what)
     }
@@ -242,6 +300,9 @@ struct Reading<'d> {
     times: u64,
     prompts: u64,
     media: u64,
+    /// It goes on with what the server keeps.
+    keeps: bool,
+    echo: bool,
     read: Text,
     refusal: Option<BadRequest>,
 }
@@ -304,8 +365,12 @@ impl Asked {
                 }
             }
         }
+        if !dialect.usage && !self.keys.is_empty() {
+            gone.push("stream_options");
+        }
         // Some servers stream unless they are told not to.
         if self.endpoint == Endpoint::Responses && !self.says_stream && !added.no_stream {
+            gone.push("stream");
             front += "\"stream\":false,";
         }
         let removes = self.keys.iter().any(|key| gone.contains(&self.name_of(key)));
@@ -424,22 +489,33 @@ impl Asked {
             && matches!(self.endpoint, Endpoint::Chat | Endpoint::Completions)
     }
 
-    /// What to leave out next time, where a refusal names a field that the gateway added.
+    /// What to leave out, where a refusal names a field that the gateway added. A word that the request has itself may be
+    /// an echo of it, and says nothing.
     pub fn without(&self, dialect: &Dialect, added: Added, fault: &Fault) -> Option<Added> {
-        let bound = self.bound_for(dialect, added, &mut Vec::new());
-        if let Some((field, _)) = bound
-            && fault.names(field)
+        let own = |field: &str| {
+            let has = |text: &[u8]| memchr::memmem::find(&self.body, text).is_some();
+            has(field.as_bytes()) || has(b"\\u00")
+        };
+        let blames = |field: &str| fault.names(field) && !own(field);
+        if let Some((field, _)) = self.bound_for(dialect, added, &mut Vec::new())
+            && blames(field)
         {
-            return Some(Added { bound: added.bound + 1, ..added });
+            // What does not fit the context is bounded by it: this once it goes without.
+            if fault.is_too_much() {
+                return Some(Added { bound: UNBOUNDED, ..added });
+            }
+            let other =
+                self.endpoint == Endpoint::Chat && dialect.bound == Bound::AsAsked && added.bound == 0;
+            return other.then_some(Added { bound: 1, ..added });
         }
         if self.wants_usage(dialect)
             && !added.no_usage
-            && (fault.names("stream_options") || fault.names("include_usage"))
+            && (blames("stream_options") || blames("include_usage"))
         {
             return Some(Added { no_usage: true, ..added });
         }
         let says = self.endpoint == Endpoint::Responses && !self.says_stream && !added.no_stream;
-        (says && fault.names("stream")).then_some(Added { no_stream: true, ..added })
+        (says && blames("stream")).then_some(Added { no_stream: true, ..added })
     }
 
     /// The request itself says how much may be written.
@@ -462,6 +538,8 @@ impl<'d> Reading<'d> {
             times: 1,
             prompts: 1,
             media: 0,
+            keeps: false,
+            echo: false,
             read: Text::default(),
             refusal: None,
         }
@@ -494,6 +572,8 @@ impl<'d> Reading<'d> {
             times,
             prompts,
             media,
+            keeps,
+            echo,
             read,
             ..
         } = self;
@@ -517,7 +597,7 @@ impl<'d> Reading<'d> {
         let choices = times * prompts;
         let output = if writes { each.saturating_mul(choices) } else { 0 };
         let input = (body.len() as u64 + TEMPLATE * prompts).saturating_add(MEDIUM * media);
-        let input = input.saturating_add(dialect.state.unwrap_or(0));
+        let input = input.saturating_add(dialect.state.filter(|_| keeps).unwrap_or(0));
         let most = Most {
             service: endpoint.service(),
             usage: Usage { input, cached: 0, output },
@@ -525,6 +605,7 @@ impl<'d> Reading<'d> {
             choices,
             prompts,
             read,
+            echo,
             hidden: dialect.hidden,
         };
         let streamed = stream == Some(true);
@@ -561,6 +642,7 @@ impl<'d> Reading<'d> {
                 self.stream =
                     serde_json::from_str(text).map_err(|_| bad("stream is true or false", Some("stream")))?;
             }
+            What::Echo => self.echo = text == "true",
             What::StreamOptions => {
                 #[derive(Deserialize)]
                 struct Options {
@@ -584,6 +666,7 @@ impl<'d> Reading<'d> {
             }
             What::State(name) => {
                 let unset = null || text == "false";
+                self.keeps |= !unset;
                 if !unset && (name == "background" || self.dialect.state.is_none()) && !self.allowed(name) {
                     return Err(bad(
                         format!(
@@ -604,7 +687,7 @@ impl<'d> Reading<'d> {
                     ));
                 }
             }
-            What::Prompt | What::Read | What::Tools | What::Other => {}
+            What::Prompt | What::Read | What::Tools | What::Unknown | What::Other => {}
         }
         Ok(())
     }
@@ -650,7 +733,16 @@ impl<'d> Visitor<'d> for Top<'_, 'd> {
                 return Err(refuse(reading, refusal));
             }
             match what {
-                What::Prompt | What::Read | What::Tools => {
+                What::Tools => {
+                    let raw: &'d RawValue = map.next_value()?;
+                    if let Some(refusal) = hosted(raw.get()).filter(|_| !reading.allowed("tools")) {
+                        return Err(refuse(reading, refusal));
+                    }
+                    let content = Content { reading, depth: 0, numbers: false, kind: what, key: Part::Other };
+                    let mut parser = serde_json::Deserializer::from_str(raw.get());
+                    content.deserialize(&mut parser).map_err(serde::de::Error::custom)?;
+                }
+                What::Prompt | What::Read => {
                     let top = matches!(what, What::Prompt);
                     map.next_value_seed(Content {
                         reading,
@@ -661,6 +753,15 @@ impl<'d> Visitor<'d> for Top<'_, 'd> {
                     })?;
                 }
                 What::Other => drop(map.next_value::<serde::de::IgnoredAny>()?),
+                What::Unknown => {
+                    let raw: &RawValue = map.next_value()?;
+                    if raw.get() != "null" && !reading.allowed(&name) {
+                        let why = format!(
+                            "the field {name:?} is refused: it is not known here, and sounds as if it changed what a request costs; the operator can allow it for a model"
+                        );
+                        return Err(refuse(reading, bad(why, Some(&name))));
+                    }
+                }
                 what => {
                     let raw: &RawValue = map.next_value()?;
                     if let Some(key) = reading.keys.last_mut() {
@@ -706,6 +807,13 @@ impl<'d> DeserializeSeed<'d> for Name {
     }
 }
 
+/// Whether a text is the address of something that is to be fetched.
+fn is_address(text: &str) -> bool {
+    text.trim_start().split_once("://").is_some_and(|(scheme, _)| {
+        (1..12).contains(&scheme.len()) && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
 /// What a key stands for below a message or a tool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -714,6 +822,8 @@ enum Part {
     Medium,
     Url,
     Binary,
+    /// What people write, addresses within it too.
+    Words,
     Other,
 }
 
@@ -727,20 +837,40 @@ struct Content<'r, 'd> {
     key: Part,
 }
 
-/// Tools that a server runs by itself, and reads what they find.
-const HOSTED: [&str; 9] = [
-    "web_search",
-    "web_search_preview",
-    "web_search_preview_2025_03_11",
-    "file_search",
-    "code_interpreter",
-    "image_generation",
-    "mcp",
-    "builtin_function",
-    "retrieval",
-];
+/// Tools that the client runs. Others the server runs by itself, and reads what they find.
+const RUN_BY_CLIENTS: [&str; 6] =
+    ["function", "custom", "local_shell", "apply_patch", "computer", "computer_use_preview"];
+
+/// What a tool is.
+#[derive(Deserialize)]
+struct Tool<'d> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Cow<'d, str>>,
+    #[serde(default)]
+    function: Option<serde::de::IgnoredAny>,
+}
+
+/// Why a list of tools has no price here, if it has none.
+fn hosted(raw: &str) -> Option<BadRequest> {
+    let tools: Vec<Tool<'_>> = match serde_json::from_str::<Option<Vec<Tool<'_>>>>(raw) {
+        Ok(tools) => tools.unwrap_or_default(),
+        Err(_) => return Some(bad("tools is no list of tools", Some("tools"))),
+    };
+    let hosted = tools.iter().find(|tool| match &tool.kind {
+        Some(kind) => !RUN_BY_CLIENTS.contains(&kind.as_ref()),
+        None => tool.function.is_none(),
+    })?;
+    let kind = hosted.kind.as_deref().unwrap_or("without a type");
+    let why = format!("the tool {kind:?} is refused: what the provider reads by itself has no price here");
+    Some(bad(why, Some("tools")))
+}
 
 impl<'d> Content<'_, 'd> {
+    fn medium(&mut self, text: &str) {
+        self.reading.media += 1;
+        self.reading.read.binary(text.len());
+    }
+
     fn below(&mut self, key: Part) -> Content<'_, 'd> {
         Content { reading: self.reading, depth: self.depth + 1, numbers: self.numbers, kind: self.kind, key }
     }
@@ -748,29 +878,23 @@ impl<'d> Content<'_, 'd> {
     fn string(&mut self, text: &str) {
         match self.key {
             Part::Type => {
-                let hosted = HOSTED.contains(&text) && self.kind == What::Tools && self.depth <= 2;
-                if hosted && !self.reading.allowed("tools") {
-                    let why = format!(
-                        "the tool {text:?} is refused: what the provider reads by itself has no price here"
-                    );
-                    self.reading.refusal.get_or_insert(bad(why, Some("tools")));
-                }
+                self.reading.keeps |= text == "item_reference";
                 if text == "item_reference" && self.reading.dialect.state.is_none() {
                     let why = "an item_reference is refused: send the whole item";
                     self.reading.refusal.get_or_insert(bad(why, Some("input")));
                 }
             }
-            Part::FileId if self.reading.dialect.state.is_none() && self.kind != What::Tools => {
+            Part::FileId if self.reading.dialect.state.is_some() => self.reading.keeps = true,
+            Part::FileId if self.kind != What::Tools => {
                 let why =
                     "a file_id is refused: what is kept at the provider has no price here; send the file";
                 self.reading.refusal.get_or_insert(bad(why, Some("file_id")));
             }
-            Part::Binary => self.reading.read.binary(text.len()),
-            _ if is_binary(text) => self.reading.read.binary(text.len()),
-            Part::Url if text.starts_with("http") => {
-                self.reading.media += 1;
-                self.reading.read.binary(text.len());
-            }
+            // Whatever it is, a model may make some thousand model tokens of it.
+            Part::Binary => self.medium(text),
+            _ if is_binary(text) => self.medium(text),
+            Part::Url => self.medium(text),
+            Part::Other if self.kind != What::Tools && is_address(text) => self.medium(text),
             _ => self.reading.read.add(text),
         }
     }
@@ -793,7 +917,9 @@ impl<'d> Visitor<'d> for Content<'_, 'd> {
 
     fn visit_map<A: MapAccess<'d>>(mut self, mut map: A) -> Result<(), A::Error> {
         self.numbers = false;
-        if self.kind == What::Prompt && self.depth == 0 && self.reading.dialect.state.is_none() {
+        let stored = self.kind == What::Prompt && self.depth == 0;
+        self.reading.keeps |= stored;
+        if stored && self.reading.dialect.state.is_none() {
             let why = "a prompt that is kept at the provider is refused: it has no price here";
             self.reading.refusal.get_or_insert(bad(why, Some("prompt")));
         }
@@ -807,6 +933,9 @@ impl<'d> Visitor<'d> for Content<'_, 'd> {
                 "url" if medium => Part::Url,
                 "data" if medium => Part::Binary,
                 "file_data" | "encrypted_content" => Part::Binary,
+                "text" | "content" | "arguments" | "output" | "input" | "instructions" | "description" => {
+                    Part::Words
+                }
                 _ => Part::Other,
             };
             // An address may stand where the object with it does.
@@ -818,7 +947,8 @@ impl<'d> Visitor<'d> for Content<'_, 'd> {
     fn visit_seq<A: SeqAccess<'d>>(mut self, mut seq: A) -> Result<(), A::Error> {
         let mut count = 0;
         let mut prompts = true;
-        while seq.next_element_seed(Element(self.below(Part::Other), &mut prompts))?.is_some() {
+        let key = if self.depth == 0 { Part::Words } else { self.key };
+        while seq.next_element_seed(Element(self.below(key), &mut prompts))?.is_some() {
             count += 1;
         }
         if self.kind == What::Prompt && self.depth == 0 && prompts {
@@ -892,6 +1022,10 @@ impl<'d> Visitor<'d> for Element<'_, 'd, '_> {
     fn visit_map<A: MapAccess<'d>>(self, map: A) -> Result<(), A::Error> {
         *self.1 = false;
         let mut content = self.0;
+        if content.reading.endpoint == Endpoint::Completions && content.kind == What::Prompt {
+            let why = "a prompt is text, or a list of texts or of model tokens";
+            content.reading.refusal.get_or_insert(bad(why, Some("prompt")));
+        }
         // It is no prompt that is kept elsewhere, but an item.
         content.depth += 1;
         content.visit_map(map)

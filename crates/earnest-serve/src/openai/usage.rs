@@ -122,7 +122,8 @@ impl Stated {
             input = input.map(|input| input.saturating_add(cached));
         }
         let reasoning = reasoning.min(output.unwrap_or(0));
-        Resolved { input, output, cached: cached.min(input.unwrap_or(0)), reasoning }
+        let total = total.filter(|_| input.is_none() && output.is_none());
+        Resolved { input, output, cached: cached.min(input.unwrap_or(0)), reasoning, total }
     }
 }
 
@@ -137,6 +138,8 @@ pub struct Resolved {
     pub cached: u64,
     /// Of those written, not shown.
     pub reasoning: u64,
+    /// All, where only that was stated.
+    pub total: Option<u64>,
 }
 
 impl Resolved {

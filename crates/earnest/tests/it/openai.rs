@@ -225,6 +225,23 @@ fn stock_clients_find_in_the_gateway_what_they_expect() {
     as_described(&wire, &lab.url);
 }
 
+#[test]
+fn what_a_real_upstream_makes_is_what_is_charged() {
+    let Some(python) = python() else { return };
+    let folder = folder("charged");
+    let noise = Upstream::noise(&python, &folder);
+    let lab = Lab::start(&folder, &["--upstream", &noise.url, "--model", "noise"]);
+    let output = Command::new(&python)
+        .arg(root().join("e2e/upstreams/charged.py"))
+        .args(["--api", &lab.url, "--key", &lab.key, "--lines"])
+        .arg(folder.join("noise.lines"))
+        .output()
+        .expect("the script starts");
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{errors}{said}");
+    println!("{said}");
+}
+
 fn description() -> Value {
     let text = std::fs::read_to_string(root().join("docs/openapi.json")).expect("the description");
     serde_json::from_str(&text).expect("JSON")

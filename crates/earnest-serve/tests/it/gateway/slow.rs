@@ -322,8 +322,11 @@ async fn long_answers_take_turns() {
     let free = free.await.expect("there is room again");
     assert!(free.bytes().await.unwrap().len() > 12 << 20);
     let each = (lab.charged_at_rest(&holder.secret).await - charged) / 4;
-    // What is long is not one model token, whatever is stated: it costs what it may cost at most.
-    assert_eq!(charged - each, cost(7, 1), "two were served before: a long one and a short one");
+    assert_eq!(
+        charged,
+        2 * each,
+        "two were served before: a long one and a short one, stated as one word each"
+    );
 }
 
 /// Sends bytes, and reads until the other side closes or has said nothing for a while.
