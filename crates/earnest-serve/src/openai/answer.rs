@@ -798,3 +798,115 @@ pub fn is_the_model<'n>(said: &str, names: impl IntoIterator<Item = &'n str>) ->
         said.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '@', '.']))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openai::Endpoint;
+    use crate::openai::dialect::Dialect;
+    use crate::openai::request::Asked;
+    use serde_json::{Value, json};
+
+    fn most(n: u64) -> Most {
+        let body = json!({"model": "m", "n": n, "max_tokens": 5_000, "messages": [{"role": "user", "content": "hello"}]});
+        Asked::read(Endpoint::Chat, body.to_string().into_bytes().into(), &Dialect::default(), 9)
+            .unwrap()
+            .most
+    }
+
+    fn said(choices: Value, usage: Value) -> Seen {
+        let mut seen = Seen::default();
+        seen.read(json!({"model": "m", "choices": choices, "usage": usage}).to_string().as_bytes()).unwrap();
+        seen
+    }
+
+    fn words(text: &str) -> Value {
+        json!([{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}])
+    }
+
+    #[test]
+    fn a_stranger_is_paid_for_what_is_shown_and_nothing_else() {
+        let all = json!({"prompt_tokens": 9, "completion_tokens": 4_096});
+        let junk = "A".repeat(20_000);
+        let message = |more: Value| {
+            let mut message = json!({"role": "assistant", "content": "Hello"});
+            message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!([{"index": 0, "message": message, "finish_reason": "stop"}])
+        };
+        let calls: Vec<Value> = (0..300).map(|_| json!({"name": "a"})).collect();
+        for choices in [
+            words("Hello"),
+            json!([{"index": 4_095, "message": {"content": "Hello"}}]),
+            message(json!({"x": junk})),
+            message(json!({"x": vec![0; 5_000]})),
+            message(json!({"signature": junk})),
+            message(json!({"reasoning_details": [{"data": junk}]})),
+            message(json!({"content": format!("Hello{}", " ".repeat(5_000))})),
+            (0..10).map(|index| json!({"index": index, "message": {"content": "Hi"}})).collect(),
+        ] {
+            let counted = said(choices.clone(), all.clone()).count(&most(1), None, false);
+            assert!(counted.usage.output <= 60, "{} for {choices}", counted.usage.output);
+        }
+        let named = said(message(json!({"x": calls})), all.clone()).count(&most(1), None, false);
+        assert!(named.usage.output <= 600, "{}", named.usage.output);
+        // One's own upstream is believed, up to what was asked for.
+        let believed = said(
+            words("Hello"),
+            json!({"prompt_tokens": 9, "completion_tokens": 3_000,
+            "completion_tokens_details": {"reasoning_tokens": 2_995}}),
+        );
+        assert_eq!(believed.count(&most(1), None, true).usage.output, 3_000);
+        assert!(believed.count(&most(1), None, false).usage.output < 30);
+    }
+
+    #[test]
+    fn a_stated_count_of_one_choice_stands_whatever_its_text() {
+        for text in ["─".repeat(4_000), "🦊".repeat(300), "word ".repeat(4_000)] {
+            let counted = said(words(&text), json!({"prompt_tokens": 9, "completion_tokens": 125})).count(
+                &most(1),
+                None,
+                true,
+            );
+            assert_eq!((counted.usage.output, counted.estimated), (125, false));
+        }
+        let silent = said(words(&"word ".repeat(400)), json!({"prompt_tokens": 9, "completion_tokens": 0}));
+        let counted = silent.count(&most(1), None, true);
+        assert!(counted.estimated && (100..=1_600).contains(&counted.usage.output), "{counted:?}");
+    }
+
+    #[test]
+    fn several_choices_are_not_had_for_one() {
+        let five = |index: u64| json!({"index": index, "message": {"content": "five five five five five"}, "finish_reason": "length"});
+        let one = said((0..100).map(five).collect(), json!({"prompt_tokens": 9, "completion_tokens": 5}));
+        let counted = one.count(&most(100), None, true);
+        assert!(counted.estimated && counted.usage.output >= 300, "{counted:?}");
+        let all = said((0..100).map(five).collect(), json!({"prompt_tokens": 9, "completion_tokens": 500}));
+        assert_eq!(all.count(&most(100), None, true).usage.output, 500);
+    }
+
+    #[test]
+    fn what_is_told_twice_counts_once() {
+        let mut seen = Seen::default();
+        for _ in 0..3 {
+            let delta = json!({"reasoning": "hm hm ", "reasoning_content": "hm hm ", "reasoning_details": [{"text": "hm hm "}]});
+            seen.read(json!({"choices": [{"index": 0, "delta": delta}]}).to_string().as_bytes()).unwrap();
+        }
+        assert_eq!(seen.written().bytes, 18);
+        let whole = words("hm hm hm hm hm hm ");
+        seen.read(json!({"object": "chat.completion", "choices": whole}).to_string().as_bytes()).unwrap();
+        assert_eq!(seen.written().bytes, 18);
+    }
+
+    #[test]
+    fn another_models_name_is_noticed() {
+        for (said, is) in [
+            ("gpt-4o-2024-08-06", true),
+            ("text-large", true),
+            ("Vendor/GPT-4o", true),
+            ("gpt-4omini", false),
+            ("tiny", false),
+        ] {
+            assert_eq!(is_the_model(said, ["text-large", "gpt-4o"]), is, "{said}");
+        }
+    }
+}
