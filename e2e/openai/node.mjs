@@ -167,15 +167,17 @@ const parts = {
     const text = await response.text();
     const events = text.split("\n\n");
     assert.equal(events.pop(), "", "it ends with an empty line");
-    assert.equal(events.pop(), "data: [DONE]");
+    // The receipt is a comment within the lines of the last event: some readers take an empty line for an event.
+    const [done, ...receipt] = events.pop().split("\n").reverse();
+    assert.equal(done, "data: [DONE]");
     for (const event of events) {
       if (event.startsWith(":")) continue;
       assert(event.startsWith("data: "), event);
       JSON.parse(event.slice(6));
     }
     if (gateway) {
-      assert.match(events.at(-1), /^: earnest-receipt \{.*\}$/);
-      JSON.parse(events.at(-1).replace(": earnest-receipt ", ""));
+      assert.match(receipt[0], /^: earnest-receipt \{.*\}$/);
+      JSON.parse(receipt[0].replace(": earnest-receipt ", ""));
     }
     return `${events.length} events, each one line, [DONE] last${gateway ? ", the receipt before it" : ""}`;
   },

@@ -300,6 +300,8 @@ pub enum Trouble {
     Next(Refusal),
     /// It has too much to do; seconds it asks to wait.
     Full(u64),
+    /// It cannot now, and says when to come again.
+    Later(Refusal),
 }
 
 impl Trouble {
@@ -496,6 +498,12 @@ impl Tries<'_> {
                     self.left = 0;
                 }
             }
+            Trouble::Later(refusal) => {
+                self.last = Some(refusal);
+                if self.candidates.len() == 1 {
+                    self.left = 0;
+                }
+            }
             // Whoever was slow has taken the time that the client has; a stream's head should come at once.
             Trouble::Next(refusal @ Refusal::Timeout(_)) if !self.asked.stream => {
                 self.last = Some(refusal);
@@ -548,7 +556,10 @@ impl Tries<'_> {
                     }
                     candidate.served.strike();
                     let why = format!("the provider answered {}", parts.status);
-                    return Err(Trouble::Next(Refusal::NoProvider(why, wait.unwrap_or(2))));
+                    return Err(match wait {
+                        Some(secs) => Trouble::Later(Refusal::NoProvider(why, secs)),
+                        None => Trouble::Next(Refusal::NoProvider(why, 2)),
+                    });
                 }
                 Whose::Server => {
                     let why = match parts.status {

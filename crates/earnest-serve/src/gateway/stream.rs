@@ -415,12 +415,11 @@ impl Stream {
         let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         let read = match state.seen.read(&data) {
             Ok(read) => read,
-            // What cannot be read passes all the same, and counts as text.
-            Err(_) if self.so_far.bytes > 0 => {
-                state.seen.text.add(&String::from_utf8_lossy(&data));
-                self.so_far.text = state.seen.written();
-                out.extend_from_slice(event);
-                return;
+            // What is no JSON no client could read: it ends in words that every SDK raises.
+            Err(error) if self.so_far.bytes > 0 || !out.is_empty() => {
+                drop(state);
+                self.hand(std::mem::take(out).freeze(), false);
+                return self.break_off(&format!("the provider sent what is not JSON: {error}"));
             }
             Err(_) => {
                 drop(state);
