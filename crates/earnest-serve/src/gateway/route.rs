@@ -302,6 +302,8 @@ pub enum Trouble {
     Full(u64),
     /// It cannot now, and says when to come again.
     Later(Refusal),
+    /// It could not be asked on this connection.
+    Link(Refusal),
 }
 
 impl Trouble {
@@ -425,10 +427,28 @@ impl Routes {
         trace: Option<&'r str>,
     ) -> Tries<'r> {
         let mut candidates = self.candidates(&asked.model, most_ask, channel);
+        // Of one operator's links two at most: another operator may do better.
+        let mut of: HashMap<Name, usize> = HashMap::new();
+        candidates.retain(|candidate| {
+            let count = of.entry(candidate.name).or_default();
+            *count += 1;
+            *count <= 2
+        });
         candidates.truncate(TRIES);
         // Where there is but one, it may have failed for a moment only.
         let left = if candidates.len() == 1 { 2 } else { candidates.len() };
-        Tries { routes: self, asked, id, trace, candidates, turn: 0, left, last: None, wait: None }
+        Tries {
+            routes: self,
+            asked,
+            id,
+            trace,
+            candidates,
+            turn: 0,
+            left,
+            done: Vec::new(),
+            last: None,
+            wait: None,
+        }
     }
 
     /// Forgets what was learnt of everyone: all are well, and nothing was refused.
@@ -455,6 +475,8 @@ pub struct Tries<'r> {
     candidates: Vec<Candidate>,
     turn: usize,
     left: usize,
+    /// Operators whose server has answered, and not well.
+    done: Vec<Name>,
     last: Option<Refusal>,
     wait: Option<u64>,
 }
@@ -470,6 +492,9 @@ impl Tries<'_> {
             self.left -= 1;
             let candidate = &self.candidates[self.turn % self.candidates.len()];
             self.turn += 1;
+            if self.done.contains(&candidate.name) && !self.is_alone() {
+                continue;
+            }
             candidate.served.health.asked();
             let begun = self.one(candidate).await;
             if !matches!(begun, Err(Trouble::Next(Refusal::Timeout(_)))) {
@@ -487,29 +512,33 @@ impl Tries<'_> {
         })
     }
 
+    /// There is but one operator.
+    fn is_alone(&self) -> bool {
+        self.candidates.iter().all(|candidate| candidate.name == self.candidates[0].name)
+    }
+
     /// The last one failed after all. An error ends the request; else the next one may be asked.
     pub fn failed(&mut self, trouble: Trouble) -> Result<(), Refusal> {
+        let last = (self.turn.max(1) - 1) % self.candidates.len();
+        if !matches!(trouble, Trouble::Link(_)) {
+            self.done.push(self.candidates[last].name);
+        }
+        // Where it has just said when to come again, nobody else of it is asked.
+        let later = matches!(trouble, Trouble::Full(_) | Trouble::Later(_));
         match trouble {
             Trouble::Asked(refusal) => return Err(refusal),
-            Trouble::Full(secs) => {
-                self.wait = Some(self.wait.map_or(secs, |other| other.min(secs)));
-                // It has just said when to come again.
-                if self.candidates.len() == 1 {
-                    self.left = 0;
-                }
-            }
-            Trouble::Later(refusal) => {
-                self.last = Some(refusal);
-                if self.candidates.len() == 1 {
-                    self.left = 0;
-                }
-            }
+            Trouble::Full(secs) => self.wait = Some(self.wait.map_or(secs, |other| other.min(secs))),
             // Whoever was slow has taken the time that the client has; a stream's head should come at once.
             Trouble::Next(refusal @ Refusal::Timeout(_)) if !self.asked.stream => {
                 self.last = Some(refusal);
                 (self.left, self.wait) = (0, None);
             }
-            Trouble::Next(refusal) => self.last = Some(refusal),
+            Trouble::Next(refusal) | Trouble::Later(refusal) | Trouble::Link(refusal) => {
+                self.last = Some(refusal)
+            }
+        }
+        if later && self.is_alone() {
+            self.left = 0;
         }
         Ok(())
     }
@@ -636,8 +665,14 @@ impl Tries<'_> {
                     let request = request.body(body.clone()).map_err(|error| next(error.to_string()))?;
                     match link.send(request).await {
                         Ok(response) => Ok(response.map(|body| body.map_err(broke_off).boxed_unsync())),
-                        Err(LinkError::Busy(_)) => Err(Trouble::Full(1)),
-                        Err(error) => Err(next(error.to_string())),
+                        Err(LinkError::Busy(_)) => {
+                            let why = "all providers of this model are busy";
+                            Err(Trouble::Link(Refusal::Busy(why.into(), 1)))
+                        }
+                        Err(error) => {
+                            candidate.served.strike();
+                            Err(Trouble::Link(Refusal::NoProvider(error.to_string(), 2)))
+                        }
                     }
                 }
             }

@@ -386,7 +386,10 @@ async fn go(
         };
         let Some(back) = back else {
             return Err(match trouble {
-                Trouble::Asked(refusal) | Trouble::Next(refusal) | Trouble::Later(refusal) => refusal,
+                Trouble::Asked(refusal)
+                | Trouble::Next(refusal)
+                | Trouble::Later(refusal)
+                | Trouble::Link(refusal) => refusal,
                 Trouble::Full(secs) => Refusal::Busy("the provider is busy".into(), secs),
             });
         };

@@ -122,7 +122,9 @@ impl Fault {
                         self.take(within, depth + 1);
                     }
                 }
-                for name in ["message", "msg", "status_msg", "reason", "error_description", "title"] {
+                for name in
+                    ["message", "msg", "status_msg", "reason", "error_description", "title", "details"]
+                {
                     if self.message.is_none()
                         && let Some(within @ (Value::String(_) | Value::Object(_))) = fields.get(name)
                     {

@@ -19,6 +19,7 @@ use earnest_chain::deploy::Record;
 use earnest_chain::rpc::Rpc;
 use earnest_serve::gateway::crash::POINTS;
 use earnest_serve::gateway::till::Document;
+use earnest_serve::request_id::uuid_of;
 use futures_util::StreamExt;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -193,7 +194,7 @@ impl Stage {
         for charge in &charges {
             // CHAN-2: once, and only what was served and arrived.
             assert!(seen.insert(charge.id.clone()), "{} is charged twice", charge.id);
-            assert!(served.contains(&charge.id), "{} was never served", charge.id);
+            assert!(served.contains(&uuid_of(&charge.id)), "{} was never served", charge.id);
             let held = hands.get(&charge.id);
             if charge.complete {
                 assert_eq!(charge.charge, cost(READ, WRITTEN));
