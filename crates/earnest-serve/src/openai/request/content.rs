@@ -1,0 +1,270 @@
+//! What a model reads of a request: text, pictures and other media, prompts, and the tools that it may call.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::names::What;
+use super::{BadRequest, Name, Reading, bad};
+use crate::openai::Endpoint;
+use crate::openai::answer::is_binary;
+
+/// Whether a text is the address of something that is to be fetched.
+fn is_address(text: &str) -> bool {
+    text.trim_start().split_once("://").is_some_and(|(scheme, _)| {
+        (1..12).contains(&scheme.len()) && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// What a key stands for below a message or a tool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Type,
+    FileId,
+    Medium,
+    Url,
+    Binary,
+    /// What people write, addresses within it too.
+    Words,
+    Other,
+}
+
+/// Text that a model reads.
+pub(super) struct Content<'r, 'd> {
+    pub(super) reading: &'r mut Reading<'d>,
+    pub(super) depth: u32,
+    /// Numbers are model tokens.
+    pub(super) numbers: bool,
+    pub(super) kind: What,
+    pub(super) key: Part,
+}
+
+/// Tools that the client runs. Others the server runs by itself, and reads what they find.
+const RUN_BY_CLIENTS: [&str; 6] =
+    ["function", "custom", "local_shell", "apply_patch", "computer", "computer_use_preview"];
+
+/// What a tool is.
+#[derive(Deserialize)]
+struct Tool<'d> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Cow<'d, str>>,
+    #[serde(default)]
+    function: Option<serde::de::IgnoredAny>,
+}
+
+/// Why a list of tools has no price here, if it has none.
+pub(super) fn hosted(raw: &str) -> Option<BadRequest> {
+    let tools: Vec<Tool<'_>> = match serde_json::from_str::<Option<Vec<Tool<'_>>>>(raw) {
+        Ok(tools) => tools.unwrap_or_default(),
+        Err(_) => return Some(bad("tools is no list of tools", Some("tools"))),
+    };
+    let hosted = tools.iter().find(|tool| match &tool.kind {
+        Some(kind) => !RUN_BY_CLIENTS.contains(&kind.as_ref()),
+        None => tool.function.is_none(),
+    })?;
+    let kind = hosted.kind.as_deref().unwrap_or("without a type");
+    let why = format!("the tool {kind:?} is refused: what the provider reads by itself has no price here");
+    Some(bad(why, Some("tools")))
+}
+
+impl<'d> Content<'_, 'd> {
+    fn medium(&mut self, text: &str) {
+        self.reading.media += 1;
+        self.reading.read.binary(text.len());
+    }
+
+    fn below(&mut self, key: Part) -> Content<'_, 'd> {
+        Content { reading: self.reading, depth: self.depth + 1, numbers: self.numbers, kind: self.kind, key }
+    }
+
+    fn string(&mut self, text: &str) {
+        match self.key {
+            Part::Type => {
+                self.reading.keeps |= text == "item_reference";
+                if text == "item_reference" && self.reading.dialect.state.is_none() {
+                    let why = "an item_reference is refused: send the whole item";
+                    self.reading.refusal.get_or_insert(bad(why, Some("input")));
+                }
+            }
+            Part::FileId if self.reading.dialect.state.is_some() => self.reading.keeps = true,
+            Part::FileId if self.kind != What::Tools => {
+                let why =
+                    "a file_id is refused: what is kept at the provider has no price here; send the file";
+                self.reading.refusal.get_or_insert(bad(why, Some("file_id")));
+            }
+            // Whatever it is, a model may make some thousand model tokens of it.
+            Part::Binary => self.medium(text),
+            _ if is_binary(text) => self.medium(text),
+            Part::Url => self.medium(text),
+            Part::Other if self.kind != What::Tools && is_address(text) => self.medium(text),
+            _ => self.reading.read.add(text),
+        }
+    }
+}
+
+impl<'d> DeserializeSeed<'d> for Content<'_, 'd> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'d>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'d> Visitor<'d> for Content<'_, 'd> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("text")
+    }
+
+    fn visit_map<A: MapAccess<'d>>(mut self, mut map: A) -> Result<(), A::Error> {
+        self.numbers = false;
+        let stored = self.kind == What::Prompt && self.depth == 0;
+        self.reading.keeps |= stored;
+        if stored && self.reading.dialect.state.is_none() {
+            let why = "a prompt that is kept at the provider is refused: it has no price here";
+            self.reading.refusal.get_or_insert(bad(why, Some("prompt")));
+        }
+        let medium = self.key == Part::Medium;
+        while let Some(name) = map.next_key_seed(Name)? {
+            let part = match name.as_ref() {
+                "type" => Part::Type,
+                "file_id" => Part::FileId,
+                "image_url" | "video_url" | "audio_url" | "input_audio" | "file" => Part::Medium,
+                "file_url" => Part::Url,
+                "url" if medium => Part::Url,
+                "data" if medium => Part::Binary,
+                "file_data" | "encrypted_content" => Part::Binary,
+                "text" | "content" | "arguments" | "output" | "input" | "instructions" | "description" => {
+                    Part::Words
+                }
+                _ => Part::Other,
+            };
+            // An address may stand where the object with it does.
+            map.next_value_seed(self.below(part))?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'d>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let mut count = 0;
+        let mut prompts = true;
+        let key = if self.depth == 0 { Part::Words } else { self.key };
+        while seq.next_element_seed(Element(self.below(key), &mut prompts))?.is_some() {
+            count += 1;
+        }
+        if self.kind == What::Prompt && self.depth == 0 && prompts {
+            self.reading.prompts = count;
+        }
+        Ok(())
+    }
+
+    fn visit_borrowed_str<E>(mut self, text: &'d str) -> Result<(), E> {
+        self.visit_text(text);
+        Ok(())
+    }
+
+    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
+        self.visit_text(text);
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        if self.numbers {
+            self.reading.read.tokens(1);
+        }
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+impl Content<'_, '_> {
+    fn visit_text(&mut self, text: &str) {
+        // `"image_url": "https://…"`, as /v1/responses has it.
+        if self.key == Part::Medium && !is_binary(text) {
+            self.key = Part::Url;
+        }
+        self.string(text);
+    }
+}
+
+/// One of a list: a list of texts or of lists is one of prompts, a list of numbers is a prompt.
+struct Element<'r, 'd, 'p>(Content<'r, 'd>, &'p mut bool);
+
+impl<'d> DeserializeSeed<'d> for Element<'_, 'd, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'d>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'d> Visitor<'d> for Element<'_, 'd, '_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("text")
+    }
+
+    fn visit_map<A: MapAccess<'d>>(self, map: A) -> Result<(), A::Error> {
+        *self.1 = false;
+        let mut content = self.0;
+        if content.reading.endpoint == Endpoint::Completions && content.kind == What::Prompt {
+            let why = "a prompt is text, or a list of texts or of model tokens";
+            content.reading.refusal.get_or_insert(bad(why, Some("prompt")));
+        }
+        // It is no prompt that is kept elsewhere, but an item.
+        content.depth += 1;
+        content.visit_map(map)
+    }
+
+    fn visit_seq<A: SeqAccess<'d>>(self, seq: A) -> Result<(), A::Error> {
+        self.0.visit_seq(seq)
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'d str) -> Result<(), E> {
+        self.0.visit_borrowed_str(text)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        self.0.visit_str(text)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
+        *self.1 = false;
+        self.0.visit_u64(number)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
