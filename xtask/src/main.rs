@@ -147,6 +147,11 @@ fn run(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { bail!("failed: {shown}") }
 }
 
+/// Runs what installs something: its words are not this program's output.
+fn install(command: &mut Command) -> Result<()> {
+    run(command.stdout(std::io::stderr()))
+}
+
 /// Node's packages as a folder's package-lock.json has them. `contracts`: solc, OpenZeppelin, anvil; `e2e`: what wallets
 /// and pages are built with.
 fn node_modules(folder: &str) -> Result<PathBuf> {
@@ -155,8 +160,8 @@ fn node_modules(folder: &str) -> Result<PathBuf> {
     let age = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if age(&installed) < age(&folder.join("package-lock.json")) {
         // Not `npm ci`: it wants the lock file to have anvil's packages for every platform, and npm only writes this one's.
-        let install = ["install", "--no-save", "--no-audit", "--no-fund"];
-        run(Command::new("npm").args(install).current_dir(&folder))
+        let arguments = ["install", "--no-save", "--no-audit", "--no-fund"];
+        install(Command::new("npm").args(arguments).current_dir(&folder))
             .context("npm is needed for the contracts and for the clients they are tried with: install Node.js 20 or later")?;
     }
     Ok(folder.join("node_modules"))
@@ -173,12 +178,12 @@ fn python(folder: &str) -> Result<PathBuf> {
     if std::fs::read(&installed).ok() != Some(std::fs::read(&wanted)?) {
         let hint = "Python 3.10 or later, for radCAD up to 3.12, with venv and pip is needed for the clients and peers";
         let create = ["-m", "venv", "--clear"];
-        run(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
+        install(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
         // uv takes 4 seconds for what takes pip a minute.
         let uv = ["install", "--quiet", "--no-compile", "uv==0.13.9"];
-        run(Command::new(bin.join("pip")).args(uv)).context(hint)?;
-        let install = ["pip", "install", "--quiet", "--requirement"];
-        run(Command::new(bin.join("uv")).args(install).arg(&wanted).arg("--python").arg(bin.join("python")))
+        install(Command::new(bin.join("pip")).args(uv)).context(hint)?;
+        let arguments = ["pip", "install", "--quiet", "--requirement"];
+        install(Command::new(bin.join("uv")).args(arguments).arg(&wanted).arg("--python").arg(bin.join("python")))
             .context(hint)?;
         std::fs::copy(&wanted, &installed)?;
     }
@@ -212,11 +217,11 @@ fn chromium() -> Result<PathBuf> {
         if !root {
             command.arg("apt-get");
         }
-        run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+        install(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    let install = ["install", "-y", "--no-install-recommends", "chromium"];
+    let wanted = ["install", "-y", "--no-install-recommends", "chromium"];
     // Without its lists apt knows no packages at all.
-    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install))).context(
+    apt(&wanted).or_else(|_| apt(&["update"]).and_then(|()| apt(&wanted))).context(
         "the browser tests need Chromium: install it, so that one of chromium and google-chrome is on the path",
     )?;
     find().context("apt installed no chromium")

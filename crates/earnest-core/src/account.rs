@@ -97,13 +97,19 @@ impl Account {
         self.ceiling.min(self.deposited).saturating_sub(self.charged + self.reserved)
     }
 
-    /// Takes a request in. Its answer, if any, is the lease that must be on the disk before the request's first byte
-    /// leaves: `chunk` more than is spoken for, so that most requests need none.
+    /// What was charged, and what requests in flight can add to it.
+    pub fn spoken_for(&self) -> u128 {
+        self.charged + self.reserved
+    }
+
+    /// Takes a request in. Its answer, if any, is a lease to be put on the disk: `chunk` more than is spoken for. It is taken
+    /// while half a chunk is left of the last one, so that it is there before it is needed: a request's first byte leaves
+    /// once a lease is on the disk that reaches as far as what is spoken for now.
     pub fn admit(&mut self, reserve: u128, chunk: u128) -> Result<Option<u128>, Refused> {
         if self.state != State::Open {
             return Err(Refused::Stopped);
         }
-        let spoken_for = self.charged + self.reserved;
+        let spoken_for = self.spoken_for();
         let left = self.ceiling.saturating_sub(spoken_for);
         if reserve > left {
             return Err(Refused::Ceiling { reserve, left });
@@ -115,11 +121,12 @@ impl Account {
         self.reserved += reserve;
         self.in_flight += 1;
         let needed = spoken_for + reserve;
-        if needed <= self.leased {
+        let upto = needed.saturating_add(chunk).min(self.ceiling.min(self.deposited));
+        if needed.saturating_add(chunk / 2) <= self.leased || upto <= self.leased {
             return Ok(None);
         }
-        self.leased = needed.saturating_add(chunk).min(self.ceiling.min(self.deposited));
-        Ok(Some(self.leased))
+        self.leased = upto;
+        Ok(Some(upto))
     }
 
     /// A request is over; `charge` is never more than was reserved.
@@ -263,12 +270,18 @@ mod tests {
     #[test]
     fn requests_in_flight_count_against_the_ceiling() {
         let mut account = funded();
-        assert_eq!(account.admit(60, 20), Ok(Some(80)));
-        assert_eq!(account.admit(20, 20), Ok(None), "still within the lease");
+        assert_eq!(account.admit(50, 20), Ok(Some(70)));
+        assert_eq!(account.admit(10, 20), Ok(None), "half of the lease is left");
+        assert_eq!(account.admit(20, 20), Ok(Some(100)), "the next one is taken before it is needed");
         assert_eq!(account.admit(21, 20), Err(Refused::Ceiling { reserve: 21, left: 20 }));
+        account.settle(20, 0);
+        account.settle(10, 0);
+        account.settle(50, 0);
+        assert_eq!(account.admit(60, 20), Ok(None), "a lease is not given back");
         account.settle(60, 10);
-        assert_eq!(account.left(), 70);
-        assert_eq!(account.admit(70, 20), Ok(Some(100)), "a lease never exceeds what is signed");
+        assert_eq!(account.left(), 90);
+        assert_eq!(account.admit(90, 20), Ok(None), "a lease never exceeds what is signed");
+        assert_eq!(account.leased, 100);
     }
 
     #[test]

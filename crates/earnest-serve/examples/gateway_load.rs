@@ -4,12 +4,13 @@
 //!
 //! ```text
 //! gateway_load latency|streams|memory [--json] [--rounds N] [--seconds S] [--requests N]
-//!              [--rate R] [--gateway BINARY PLAN] [--peers FOLDER] [--target JSON]… [--only NAME]
+//!              [--rate R] [--gateway BINARY PLAN] [--peers FOLDER] [--target JSON]… [--only NAME]…
 //! ```
 //!
 //! `--gateway` is Earnest's with this upstream, on a plan that sells `example-small`; `--peers` the folder with LiteLLM
 //! and Portkey's gateway, and a target something that runs already: `{"name", "base_url", "headers": {}, "pid"}`, its
-//! upstream being at `--port PORT`. Latency is looked at at half of what each bears, or at `--rate`.
+//! upstream being at `--port PORT`. Latency is looked at at half of what each bears, of all that bear it at half of what
+//! Earnest's bear, or at `--rate`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -610,9 +611,9 @@ async fn load(target: &Target, rate: u32, seconds: f64) -> Load {
     load
 }
 
-/// The most requests a second that it bears, to some 5%.
-async fn saturation(target: &Target, seconds: f64) -> Result<u32> {
-    let (mut rate, mut borne, mut too_much) = (64, 0, None);
+/// The most requests a second that it bears, to some 5%, looked for from a rate on.
+async fn saturation(target: &Target, mut rate: u32, seconds: f64) -> Result<u32> {
+    let (mut borne, mut too_much) = (0, None);
     loop {
         // A hiccup of the machine is not the proxy's: it has to fail twice.
         let mut failed = None;
@@ -659,24 +660,67 @@ struct Options {
     targets: Vec<Target>,
 }
 
+/// How often the most that each bears is looked for.
+const SEARCHES: usize = 3;
+
+/// What was seen of a target at one rate, a value a round.
+#[derive(Default)]
+struct Seen {
+    /// The 50th and the 99th percentile, and what the target added to them, in milliseconds.
+    percentiles: [Vec<f64>; 2],
+    added: [Vec<f64>; 2],
+    /// Processor time of a request in microseconds.
+    cpu: Vec<f64>,
+}
+
+/// The middle one and the ends.
+fn spread(values: &[f64], digits: i32) -> Value {
+    let ends = [f64::min, f64::max].map(|pick| values.iter().copied().fold(f64::NAN, pick));
+    let [median, least, most] = [median(values.to_vec()), ends[0], ends[1]].map(|it| rounded(it, digits));
+    json!({"median": median, "min": least, "max": most})
+}
+
+/// The rates at which targets are asked, and which: half of what Earnest's bear, for all that bear it, so that they can be
+/// compared; and half of what it bears itself for everyone else.
+fn plan(options: &Options, most: &[u32]) -> Vec<(u32, Vec<usize>)> {
+    let all: Vec<usize> = (0..options.targets.len()).collect();
+    if let Some(rate) = options.rate {
+        return vec![(rate, all)];
+    }
+    let half = |index: usize| (most[index] / 2).max(1);
+    let (ours, others): (Vec<usize>, Vec<usize>) =
+        all.iter().partition(|&&index| options.targets[index].name.starts_with("earnest"));
+    let common = ours.into_iter().map(half);
+    let common = common.map(|rate| (rate, all.iter().copied().filter(|&index| most[index] >= rate).collect()));
+    common.chain(others.into_iter().map(|index| (half(index), vec![index]))).collect()
+}
+
 async fn latency(options: &Options) -> Result<Value> {
     let step = options.seconds.min(3.0);
+    let mut searched = vec![Vec::new(); options.targets.len()];
     if options.rate.is_none() {
-        eprintln!("upstream alone: {} requests a second", saturation(&options.direct, step).await?);
+        eprintln!("upstream alone: {} requests a second", saturation(&options.direct, 64, step).await?);
+        for _ in 0..SEARCHES {
+            for (target, found) in options.targets.iter().zip(&mut searched) {
+                let from = found.last().map_or(64, |last: &u32| last * 4 / 5);
+                found.push(saturation(target, from, step).await?);
+                eprintln!("{}: {} requests a second", target.name, found[found.len() - 1]);
+            }
+        }
     }
-    let mut most = Vec::new();
-    for target in &options.targets {
-        let rate = match options.rate {
-            Some(rate) => 2 * rate,
-            None => saturation(target, step).await?,
-        };
-        eprintln!("{}: {rate} requests a second", target.name);
-        most.push(rate);
-    }
-    let mut rounds = vec![Vec::new(); options.targets.len()];
+    let most: Vec<u32> = searched
+        .iter()
+        .map(|found| {
+            let mut found = found.clone();
+            found.sort_unstable();
+            found.get(found.len() / 2).copied().unwrap_or_default()
+        })
+        .collect();
+    let mut seen: BTreeMap<(u32, usize), Seen> = BTreeMap::new();
+    let rates = plan(options, &most);
     for round in 0..options.rounds {
-        for ((target, figures), most) in options.targets.iter().zip(&mut rounds).zip(&most) {
-            let rate = (most / 2).max(1);
+        for (rate, index) in rates.iter().flat_map(|(rate, who)| who.iter().map(|index| (*rate, *index))) {
+            let target = &options.targets[index];
             let before = load(&options.direct, rate, options.seconds).await;
             let cpu = target.cpu();
             let through = load(target, rate, options.seconds).await;
@@ -685,35 +729,61 @@ async fn latency(options: &Options) -> Result<Value> {
                 if let Some(error) = &load.failed {
                     bail!("at {rate} requests a second: {error:#}");
                 }
-                ensure!(!load.swamped, "{} was swamped at half of what it bore", target.name);
+                ensure!(!load.swamped, "{} was swamped at {rate} requests a second", target.name);
             }
             let at = |load: &Load, hundredths| millis(percentile(&load.latencies, hundredths));
             #[expect(clippy::cast_precision_loss, reason = "a count of some thousands")]
             let each = cpu.as_secs_f64() * 1e6 / through.asked as f64;
-            let added = [50, 99].map(|hundredths| at(&through, hundredths) - at(&before, hundredths));
+            let seen = seen.entry((rate, index)).or_default();
+            for (place, hundredths) in [50, 99].into_iter().enumerate() {
+                seen.percentiles[place].push(at(&through, hundredths));
+                seen.added[place].push(at(&through, hundredths) - at(&before, hundredths));
+            }
+            seen.cpu.push(each);
             eprintln!(
                 "round {}: {} at {rate}/s: p50 {:.3} ms, {:+.3}; p99 {:.3} ms, {:+.3}; {each:.0} µs of processor a request",
                 round + 1,
                 target.name,
-                at(&through, 50),
-                added[0],
-                at(&through, 99),
-                added[1],
+                seen.percentiles[0][round],
+                seen.added[0][round],
+                seen.percentiles[1][round],
+                seen.added[1][round],
             );
-            figures.push((added, each));
         }
     }
-    let figures = options.targets.iter().zip(&rounds).zip(&most).map(|((target, figures), most)| {
-        let of = |pick: fn(&([f64; 2], f64)) -> f64, digits| {
-            rounded(median(figures.iter().map(pick).collect()), digits)
-        };
-        json!({
-            "name": target.name,
-            "added_p50_ms": of(|(added, _)| added[0], 3),
-            "added_p99_ms": of(|(added, _)| added[1], 3),
-            "max_rps": most,
-            "cpu_us_per_request": of(|(_, each)| *each, 0),
-        })
+    let bare = options.targets.iter().position(|target| target.name == "bare");
+    let figures = options.targets.iter().enumerate().map(|(index, target)| {
+        let at = rates.iter().filter_map(|(rate, _)| Some((rate, seen.get(&(*rate, index))?)));
+        let at = at.map(|(rate, figures)| {
+            let mut at = json!({
+                "rate": rate,
+                "p50_ms": spread(&figures.percentiles[0], 3),
+                "p99_ms": spread(&figures.percentiles[1], 3),
+                "added_p50_ms": spread(&figures.added[0], 3),
+                "added_p99_ms": spread(&figures.added[1], 3),
+                "cpu_us_per_request": spread(&figures.cpu, 0),
+            });
+            // Of the same rounds at the same rate.
+            if let Some(other) = bare.filter(|&bare| bare != index).and_then(|bare| seen.get(&(*rate, bare))) {
+                let ratios = |ours: &[f64], bares: &[f64]| -> Vec<f64> {
+                    ours.iter().zip(bares).map(|(ours, bare)| ours / bare).collect()
+                };
+                at["cpu_over_bare"] = spread(&ratios(&figures.cpu, &other.cpu), 2);
+                at["p99_over_bare"] = spread(&ratios(&figures.percentiles[1], &other.percentiles[1]), 2);
+                let added = median(figures.added[1].clone()) / median(other.added[1].clone());
+                at["added_p99_over_bare"] = json!(rounded(added, 2));
+            }
+            at
+        });
+        let mut figure = json!({"name": target.name, "at": at.collect::<Vec<_>>()});
+        if options.rate.is_none() {
+            figure["max_rps"] = json!(most[index]);
+            figure["max_rps_found"] = json!(searched[index]);
+            if let Some(bare) = bare.filter(|&bare| bare != index) {
+                figure["max_rps_over_bare"] = json!(rounded(f64::from(most[index]) / f64::from(most[bare]), 2));
+            }
+        }
+        figure
     });
     Ok(figures.collect())
 }
@@ -864,9 +934,9 @@ fn main() -> Result<()> {
     if part == "bare" {
         return pass_on(arguments.next().context("before which upstream?")?);
     }
-    let (mut json, mut rounds, mut seconds, mut requests, mut port) = (false, 5, 5.0, 500_000, 0);
+    let (mut json, mut rounds, mut seconds, mut requests, mut port) = (false, 7, 5.0, 500_000, 0);
     let (mut gateway, mut peers, mut targets) = (None, None, Vec::<Target>::new());
-    let (mut rate, mut only) = (None, None);
+    let (mut rate, mut only) = (None, Vec::new());
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} of what?"));
         match argument.as_str() {
@@ -877,7 +947,7 @@ fn main() -> Result<()> {
             "--port" => port = value()?.parse()?,
             "--gateway" => gateway = Some((PathBuf::from(value()?), PathBuf::from(value()?))),
             "--rate" => rate = Some(value()?.parse()?),
-            "--only" => only = Some(value()?),
+            "--only" => only.push(value()?),
             "--peers" => peers = Some(PathBuf::from(value()?)),
             "--target" => targets.push(serde_json::from_str(&value()?)?),
             _ => bail!("unknown: {argument}"),
@@ -904,7 +974,7 @@ fn main() -> Result<()> {
         proxies.push(portkey(&peers, upstream)?);
     }
     targets.splice(0..0, proxies.iter().map(|proxy| proxy.target.clone()));
-    targets.retain(|target| only.as_ref().is_none_or(|only| *only == target.name));
+    targets.retain(|target| only.is_empty() || only.contains(&target.name));
     ensure!(!targets.is_empty(), "nothing to measure\n  hint: --gateway, --peers or --target");
     let options = Options { json, rounds, seconds, requests, rate, direct, targets };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,8 +1,8 @@
 //! The gateway's channels and keys in memory. What is spoken for is counted under a channel's lock; what a crash may
 //! not forget goes to the journal under the lock of what it changes, so that the journal's order is the memory's.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -42,6 +42,27 @@ pub struct Held {
     pub seen: Option<Instant>,
     /// The settlement contract refuses its claim: it does not hold up those of others again.
     pub refused: bool,
+    /// How far the lease on the disk reaches.
+    on_disk: u128,
+    /// Leases that may not be there yet: how far they reach, and their entries.
+    leases: VecDeque<(u128, u64)>,
+}
+
+impl Held {
+    /// The entry that must be on the disk before a byte leaves of what was admitted last; none: it is there.
+    fn lease(&mut self, is_durable: impl Fn(u64) -> bool) -> Option<u64> {
+        while let Some((upto, entry)) = self.leases.front().copied()
+            && is_durable(entry)
+        {
+            self.on_disk = upto;
+            self.leases.pop_front();
+        }
+        let needed = self.books.spoken_for();
+        if needed <= self.on_disk {
+            return None;
+        }
+        self.leases.iter().find(|(upto, _)| *upto >= needed).map(|(_, entry)| *entry)
+    }
 }
 
 impl Deref for Held {
@@ -130,7 +151,8 @@ impl Books {
     pub fn add_line(&self, row: ChannelRow, write: impl FnOnce(&Line)) -> Arc<Line> {
         let ChannelRow { id, channel, coin, account, signature, ordered } = row;
         let line = || {
-            let held = Held { books: account, signature, ordered, ..Held::default() };
+            let on_disk = account.leased;
+            let held = Held { books: account, signature, ordered, on_disk, ..Held::default() };
             // A third of the time that a withdrawal takes, rounded down: what is left is for claiming.
             let sight = self.watched.then(|| Duration::from_secs(channel.withdraw_delay) / 3);
             let line = Arc::new(Line { id, channel, coin, sight, account: Mutex::new(held) });
@@ -208,7 +230,11 @@ impl ApiKey {
         match held.admit(reserve, lease) {
             Ok(lease) => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
-                Ok(lease.map(|upto| journal.write(Entry::Lease(self.line.id, upto))))
+                if let Some(upto) = lease {
+                    let entry = journal.write(Entry::Lease(self.line.id, upto));
+                    held.leases.push_back((upto, entry));
+                }
+                Ok(held.lease(|entry| journal.is_durable(entry)))
             }
             Err(refused) => {
                 budget.settle(reserve, 0, day);
@@ -238,5 +264,30 @@ impl ApiKey {
         let mut row = self.row.write().expect("no panic holds it");
         row.revoked = true;
         journal.write(Entry::Key(row.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_spends_from_a_lease_waits_until_it_is_on_the_disk() {
+        let books = Account { deposited: 1_000, ceiling: 1_000, ..Account::default() };
+        let mut held = Held { books, ..Held::default() };
+        // What is admitted, its lease's entry in the journal, and what of that is on the disk.
+        let mut admit = |reserve, entry, durable| {
+            if let Some(upto) = held.admit(reserve, 100).unwrap() {
+                held.leases.push_back((upto, entry));
+            }
+            held.lease(|entry| entry <= durable)
+        };
+        assert_eq!(admit(10, 1, 0), Some(1));
+        assert_eq!(admit(10, 2, 0), Some(1), "it found the lease of another, which is not there yet");
+        assert_eq!(admit(10, 2, 1), None);
+        assert_eq!(admit(50, 2, 1), None, "the next lease is on its way, and not needed yet");
+        assert_eq!(admit(50, 3, 1), Some(2));
+        assert_eq!(admit(10, 3, 2), None);
+        assert_eq!(held.leases, [(240, 3)], "what is on the disk is forgotten");
     }
 }

@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::crash;
+use checkpoint::Checkpoints;
 use tables::{Totals, VERSION, close_marks, make, put, read};
 
+mod checkpoint;
 mod questions;
 mod tables;
 #[cfg(test)]
@@ -308,6 +310,7 @@ pub struct Journal {
     durable: watch::Receiver<u64>,
     reader: Mutex<Connection>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    checkpoints: Mutex<Option<Checkpoints>>,
     lock: Mutex<Option<File>>,
 }
 
@@ -412,6 +415,7 @@ impl Journal {
             connection.busy_timeout(Duration::from_secs(10))?;
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "wal_autocheckpoint", checkpoint::LONGEST)?;
             connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
         };
@@ -438,6 +442,7 @@ impl Journal {
             write(connection, totals, &entries, &told);
             entries.close();
         })?;
+        let checkpoints = Checkpoints::start(connect()?)?;
         let journal = Journal {
             path: path.to_path_buf(),
             bounds,
@@ -446,6 +451,7 @@ impl Journal {
             durable,
             reader: Mutex::new(connect()?),
             writer: Mutex::new(Some(writer)),
+            checkpoints: Mutex::new(Some(checkpoints)),
             lock: Mutex::new(Some(lock)),
         };
         journal.look_at_disk();
@@ -475,6 +481,11 @@ impl Journal {
     /// Hands in an entry and says its number. Entries are written in the order of their numbers.
     pub fn write(&self, entry: Entry) -> u64 {
         self.queue.put(entry)
+    }
+
+    /// Whether an entry, and all before it, are on the disk.
+    pub fn is_durable(&self, number: u64) -> bool {
+        *self.durable.borrow() >= number
     }
 
     /// Waits until an entry, and all before it, are on the disk. False: the disk failed, and nothing may go out.
@@ -513,6 +524,7 @@ impl Journal {
         if let Some(writer) = self.writer.lock().expect("no panic holds it").take() {
             let _ = writer.join();
         }
+        drop(self.checkpoints.lock().expect("no panic holds it").take());
         drop(self.lock.lock().expect("no panic holds it").take());
     }
 }

@@ -35,7 +35,6 @@ use crate::openai::events::begins_as_events;
 use crate::openai::fault::Fault;
 use crate::openai::request::Asked;
 use crate::packing::{Unread, unpacked};
-use crate::provider::hello::Realm;
 
 /// Bytes of a request's body at most.
 pub const BODY: usize = 16 << 20;
@@ -487,9 +486,8 @@ async fn whole(
         }
     };
     let signed = served.signs().then(|| {
-        let realm = Realm { chain_id: gateway.house.chain_id, revenue: gateway.house.revenue };
         let sha = B256::from_slice(&Sha256::digest(&came));
-        signed_usage(trailers.as_ref(), &served, &realm, &job.id, sha, seen.stated(&job.most))
+        signed_usage(trailers.as_ref(), &served, gateway.house, &job.id, sha, seen.stated(&job.most))
     });
     let counted = seen.count(&job.most, signed.flatten(), served.hidden(&job.most));
     job.learn(&served, &counted, seen.stated(&job.most));

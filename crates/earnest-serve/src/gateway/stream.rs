@@ -11,6 +11,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
+use earnest_chain::voucher::House;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sha2::{Digest, Sha256};
@@ -28,7 +29,6 @@ use crate::openai::answer::{Counted, Seen, is_the_model};
 use crate::openai::events::{Events, TooLong, data_of, lines};
 use crate::openai::fault::Fault;
 use crate::openai::usage::Resolved;
-use crate::provider::hello::Realm;
 use crate::provider::usage::{self, UsageClaim};
 
 /// Bytes of a stream that are kept for its `Idempotency-Key` at most.
@@ -155,7 +155,7 @@ fn lacks_usage(state: &State) -> bool {
 pub struct Stream {
     meter: Arc<Meter>,
     delivery: Arc<Delivery>,
-    realm: Realm,
+    house: House,
     endpoint: Endpoint,
     shows_usage: bool,
     name: String,
@@ -193,9 +193,7 @@ impl Stream {
         patience: Duration,
     ) -> (Self, Arc<Meter>, Arc<Delivery>) {
         let Begun { served, body: upstream } = begun;
-        let house = job.gateway.house;
-        let realm = Realm { chain_id: house.chain_id, revenue: house.revenue };
-        let (endpoint, name) = (job.endpoint, job.model.clone());
+        let (endpoint, name, house) = (job.endpoint, job.model.clone(), job.gateway.house);
         let most_bytes = job.most.usage.output.saturating_mul(LONGEST_TOKEN).saturating_add(SLACK);
         let room = || job.gateway.answers.room(job.key.line.id);
         let kept = job.turn.as_ref().map(|_| Kept { bytes: BytesMut::new(), room: room() });
@@ -217,7 +215,7 @@ impl Stream {
         let stream = Stream {
             meter: meter.clone(),
             delivery: delivery.clone(),
-            realm,
+            house,
             endpoint,
             shows_usage,
             name,
@@ -594,7 +592,7 @@ impl Stream {
         signed_usage(
             self.trailers.as_ref(),
             &self.meter.served,
-            &self.realm,
+            self.house,
             &job.id,
             answer,
             seen.stated(&job.most),
@@ -651,14 +649,14 @@ pub fn told(endpoint: Endpoint, counted: &Counted) -> serde_json::Value {
 pub fn signed_usage(
     trailers: Option<&HeaderMap>,
     served: &Served,
-    realm: &Realm,
+    house: House,
     id: &str,
     answer: B256,
     stated: Resolved,
 ) -> Option<Resolved> {
     let asked = served.asked?;
     let seen = usage::Seen { request: id, request_sha256: asked, response_sha256: answer };
-    let claim = match UsageClaim::of(trailers, served.provider, realm, seen) {
+    let claim = match UsageClaim::of(trailers, served.provider, house, seen) {
         Ok(claim) => claim,
         Err(_) => {
             served.strike();

@@ -12,6 +12,7 @@ use alloy_primitives::B256;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use earnest_chain::key::Key;
+use earnest_chain::voucher::House;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body, Frame, Incoming};
 use reqwest::Url;
@@ -21,7 +22,6 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::counted::{self, COUNTED};
-use super::hello::Realm;
 use super::meter::Meter;
 use super::served::{CountedLine, End, Line, Log, now};
 use super::usage::{UsageClaim, is_request_id};
@@ -102,7 +102,7 @@ impl Desk {
     /// Answers one request of a gateway.
     pub(super) async fn answer(
         self: Arc<Self>,
-        realm: Realm,
+        house: House,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         if request.uri().path() == READY {
@@ -115,7 +115,7 @@ impl Desk {
             *heard.status_mut() = self.hear(request.into_body()).await;
             return heard;
         }
-        self.pass(realm, request).await.unwrap_or_else(Refusal::response)
+        self.pass(house, request).await.unwrap_or_else(Refusal::response)
     }
 
     /// Writes down what the gateway counted less than was stated: at most one line for each request that was served, so
@@ -136,7 +136,7 @@ impl Desk {
 
     async fn pass(
         self: Arc<Self>,
-        realm: Realm,
+        house: House,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let asked = request.uri().path();
@@ -180,7 +180,7 @@ impl Desk {
         let answer = self.ask(path, method.clone(), &parts.headers, elsewhere, Some(id), body).await;
         let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
         entry.line.status = answer.status().as_u16();
-        Ok(Passing::response(answer, Some(Entry { serving: entry, realm, most: asked.most })))
+        Ok(Passing::response(answer, Some(Entry { serving: entry, house, most: asked.most })))
     }
 
     /// A request, as the settings of its model take it.
@@ -283,7 +283,7 @@ async fn received(body: Incoming) -> Result<Bytes, Refusal> {
 /// What is signed and written down when an answer is over.
 struct Entry {
     serving: Serving,
-    realm: Realm,
+    house: House,
     most: Most,
 }
 
@@ -334,12 +334,12 @@ impl Passing {
 
     fn signed(&mut self) -> Option<Frame<Bytes>> {
         self.count();
-        let Entry { serving: mut entry, realm, .. } = self.entry.take()?;
+        let Entry { serving: mut entry, house, .. } = self.entry.take()?;
         entry.line.end = End::Whole;
         let Line { request, model, status, usage, chunks, request_sha256, response_sha256, .. } =
             entry.line.clone();
         let claim = UsageClaim { request, model, status, usage, chunks, request_sha256, response_sha256 };
-        Some(Frame::trailers(claim.sign(&entry.desk.key, &realm)))
+        Some(Frame::trailers(claim.sign(&entry.desk.key, house)))
     }
 
     fn broken(&mut self, error: BrokenAnswer) -> BrokenAnswer {

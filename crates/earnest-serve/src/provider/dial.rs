@@ -445,9 +445,10 @@ impl Provider {
         realm: Realm,
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> bool {
+        let house = realm.house();
         let service = service_fn(move |request| {
             let desk = desk.clone();
-            async move { Ok::<_, std::convert::Infallible>(desk.answer(realm, request).await) }
+            async move { Ok::<_, std::convert::Infallible>(desk.answer(house, request).await) }
         });
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

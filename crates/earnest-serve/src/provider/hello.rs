@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{Address, B256, hex, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, eip712_domain, sol};
 use axum::http::{HeaderMap, HeaderValue, header};
+use earnest_chain::voucher::House;
 use earnest_chain::key::{Key, signer_of};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -120,6 +121,11 @@ sol! {
 }
 
 impl Realm {
+    /// The same, for many signatures.
+    pub fn house(&self) -> House {
+        House::new(self.chain_id, self.revenue)
+    }
+
     /// The EIP-712 domain of what gateways and providers sign for each other.
     pub fn domain(&self) -> Eip712Domain {
         eip712_domain! {

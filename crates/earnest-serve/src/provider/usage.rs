@@ -1,14 +1,14 @@
 //! What a provider says that it served, signed: it comes as trailers after the answer, and names the request and the
 //! bytes on both sides, so that it can be held against what the gateway saw, or shown to others later.
 
-use alloy_primitives::{Address, B256, hex, keccak256};
-use alloy_sol_types::{SolStruct, sol};
+use alloy_primitives::{Address, B256, hex};
 use axum::http::{HeaderMap, HeaderValue};
 use earnest_chain::key::{Key, signer_of};
+use earnest_chain::voucher::House;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::hello::{Realm, is_model_name};
+use super::hello::is_model_name;
 
 /// The claim, compact JSON.
 pub const USAGE: &str = "earnest-usage";
@@ -80,16 +80,6 @@ pub struct Seen<'s> {
     pub response_sha256: B256,
 }
 
-sol! {
-    struct ProviderUsage {
-        bytes32 usage;
-    }
-}
-
-fn digest(realm: &Realm, text: &str) -> B256 {
-    ProviderUsage { usage: keccak256(text) }.eip712_signing_hash(&realm.domain())
-}
-
 /// Whether it can name a request.
 pub fn is_request_id(id: &str) -> bool {
     (1..=LONGEST_ID).contains(&id.len())
@@ -98,9 +88,9 @@ pub fn is_request_id(id: &str) -> bool {
 
 impl UsageClaim {
     /// As trailers, signed.
-    pub fn sign(&self, key: &Key, realm: &Realm) -> HeaderMap {
+    pub fn sign(&self, key: &Key, house: House) -> HeaderMap {
         let text = serde_json::to_string(self).expect("words and numbers");
-        let signature = hex::encode_prefixed(key.sign(digest(realm, &text)));
+        let signature = hex::encode_prefixed(key.sign(house.usage(text.as_bytes())));
         let mut trailers = HeaderMap::with_capacity(2);
         let value = |text: &str| HeaderValue::from_str(text).expect("names and ids are plain text");
         trailers.insert(USAGE, value(&text));
@@ -113,10 +103,10 @@ impl UsageClaim {
     pub fn of(
         trailers: Option<&HeaderMap>,
         provider: Address,
-        realm: &Realm,
+        house: House,
         seen: Seen<'_>,
     ) -> Result<Self, UsageError> {
-        let claim = Self::verify(trailers.ok_or(UsageError::Missing(USAGE))?, provider, realm)?;
+        let claim = Self::verify(trailers.ok_or(UsageError::Missing(USAGE))?, provider, house)?;
         let Seen { request, request_sha256: sent, response_sha256: received } = seen;
         if claim.request != request {
             return Err(UsageError::OtherRequest { claimed: claim.request, asked: request.into() });
@@ -131,7 +121,7 @@ impl UsageClaim {
     }
 
     /// From trailers, if this provider signed it. Whether it is true is for those who saw the answer.
-    pub fn verify(trailers: &HeaderMap, provider: Address, realm: &Realm) -> Result<Self, UsageError> {
+    pub fn verify(trailers: &HeaderMap, provider: Address, house: House) -> Result<Self, UsageError> {
         let text = |name: &'static str| {
             let value = trailers.get(name).and_then(|value| value.to_str().ok());
             value.ok_or(UsageError::Missing(name))
@@ -141,7 +131,7 @@ impl UsageClaim {
             return Err(UsageError::Unread(format!("it has {} bytes, and {LONGEST} is most", text.len())));
         }
         let signature = hex::decode(signature).map_err(|_| UsageError::Signature(provider))?;
-        if signer_of(digest(realm, text), &signature) != Some(provider) {
+        if signer_of(house.usage(text.as_bytes()), &signature) != Some(provider) {
             return Err(UsageError::Signature(provider));
         }
         let unread = |why: String| UsageError::Unread(why);
@@ -163,7 +153,9 @@ mod tests {
 
     use super::*;
 
-    const REALM: Realm = Realm { chain_id: 31_337, revenue: Address::repeat_byte(9) };
+    fn house(chain_id: u64) -> House {
+        House::new(chain_id, Address::repeat_byte(9))
+    }
 
     fn claim() -> UsageClaim {
         UsageClaim {
@@ -180,34 +172,33 @@ mod tests {
     #[test]
     fn a_claim_is_its_signers_in_its_realm() {
         let key = Key::from_words("a provider");
-        let trailers = claim().sign(&key, &REALM);
-        assert_eq!(UsageClaim::verify(&trailers, key.address(), &REALM), Ok(claim()));
+        let trailers = claim().sign(&key, house(31_337));
+        assert_eq!(UsageClaim::verify(&trailers, key.address(), house(31_337)), Ok(claim()));
         let nobody = Address::repeat_byte(1);
-        assert_eq!(UsageClaim::verify(&trailers, nobody, &REALM), Err(UsageError::Signature(nobody)));
-        let elsewhere = Realm { chain_id: 1, ..REALM };
-        let refused = Err(UsageError::Signature(key.address()));
-        assert_eq!(UsageClaim::verify(&trailers, key.address(), &elsewhere), refused);
+        assert_eq!(UsageClaim::verify(&trailers, nobody, house(31_337)), Err(UsageError::Signature(nobody)));
+                let refused = Err(UsageError::Signature(key.address()));
+        assert_eq!(UsageClaim::verify(&trailers, key.address(), house(1)), refused);
         for name in [USAGE, SIGNATURE] {
             let mut fewer = trailers.clone();
             fewer.remove(name);
-            assert_eq!(UsageClaim::verify(&fewer, key.address(), &REALM), Err(UsageError::Missing(name)));
+            assert_eq!(UsageClaim::verify(&fewer, key.address(), house(31_337)), Err(UsageError::Missing(name)));
         }
         let mut more = claim();
         more.usage = Some(Usage { prompt: 1, cached: 2, completion: 0 });
-        let trailers = more.sign(&key, &REALM);
-        assert!(matches!(UsageClaim::verify(&trailers, key.address(), &REALM), Err(UsageError::Unread(_))));
+        let trailers = more.sign(&key, house(31_337));
+        assert!(matches!(UsageClaim::verify(&trailers, key.address(), house(31_337)), Err(UsageError::Unread(_))));
     }
 
     #[test]
     fn a_claim_is_for_the_bytes_that_were_seen() {
         let key = Key::from_words("a provider");
-        let trailers = claim().sign(&key, &REALM);
+        let trailers = claim().sign(&key, house(31_337));
         let seen = Seen {
             request: "req_1",
             request_sha256: B256::repeat_byte(1),
             response_sha256: B256::repeat_byte(2),
         };
-        let held = |trailers, seen| UsageClaim::of(trailers, key.address(), &REALM, seen);
+        let held = |trailers, seen| UsageClaim::of(trailers, key.address(), house(31_337), seen);
         assert_eq!(held(Some(&trailers), seen), Ok(claim()));
         assert_eq!(held(None, seen), Err(UsageError::Missing(USAGE)));
         let other = B256::repeat_byte(3);
@@ -223,7 +214,7 @@ mod tests {
     fn a_mutated_claim_is_nobodys() {
         let mut random = ChaCha8Rng::seed_from_u64(2);
         let key = Key::from_words("a provider");
-        let trailers = claim().sign(&key, &REALM);
+        let trailers = claim().sign(&key, house(31_337));
         for _ in 0..10_000 {
             let mut changed = trailers.clone();
             let mut bytes = changed[USAGE].as_bytes().to_vec();
@@ -235,7 +226,7 @@ mod tests {
             }
             let Ok(value) = HeaderValue::from_bytes(&bytes) else { continue };
             if changed.insert(USAGE, value.clone()).as_ref() != Some(&value) {
-                assert!(UsageClaim::verify(&changed, key.address(), &REALM).is_err());
+                assert!(UsageClaim::verify(&changed, key.address(), house(31_337)).is_err());
             }
         }
     }

@@ -631,7 +631,7 @@ async fn bytes_changed_on_the_way_end_a_link_and_the_provider_dials_again() {
             let asked = async {
                 let answer = link.send(ask(CHAT, BODY)).await.ok()?;
                 let body = answer.into_body().collect().await.ok()?;
-                UsageClaim::verify(body.trailers()?, link.provider, &REALM).ok()
+                UsageClaim::verify(body.trailers()?, link.provider, REALM.house()).ok()
             };
             // A frame whose header says more than comes is waited for: gateways have a limit, and so has this test.
             lost += usize::from(!matches!(

@@ -302,3 +302,14 @@ fn only_its_owner_reads_the_journal() {
     }
     assert_eq!(found, 4, "the file, its log, its index and its lock");
 }
+
+#[test]
+fn the_log_is_copied_while_the_journal_is_open() {
+    let scratch = Scratch::new("checkpoint");
+    let (journal, _) = scratch.open(roomy());
+    journal.write_all([Entry::Open(ID, channel(), Coin::Cash), Entry::Key(key())]);
+    let before = std::fs::metadata(scratch.file()).unwrap().len();
+    journal.write_all((0..2_000).map(|number| Entry::Charge(Box::new(charge(&format!("req_{number}"))))));
+    let copied = || std::fs::metadata(scratch.file()).unwrap().len() > before + (100 << 10);
+    assert!((0..600).any(|_| copied() || { std::thread::sleep(Duration::from_millis(50)); false }));
+}

@@ -164,7 +164,7 @@ pub fn hello(bytes: &[u8]) {
         let is_signed = hello.check(&realm(), &names).is_ok();
         assert!(!is_signed || hello.provider != key.address());
     }
-    assert!(UsageClaim::verify(&headers, key.address(), &realm()).is_err());
+    assert!(UsageClaim::verify(&headers, key.address(), realm().house()).is_err());
 }
 
 /// An order as it comes in, its channel and its voucher: what is followed is what stands in the signed bytes.
