@@ -28,6 +28,10 @@ gas *args:
 lockstep stories="300":
     cargo xtask lockstep {{stories}}
 
+# servers that take long to install, behind the gateway
+upstreams *args:
+    cargo xtask upstreams {{args}}
+
 # speed: clearing, index, up, gateway, portal, simulate
 bench *args:
     cargo xtask bench {{args}}

@@ -5,37 +5,45 @@
 
 Prints `upstream http://127.0.0.1:PORT/v1 NAME` when it answers, and stops it (and what stands behind it) with SIGTERM or
 SIGINT. NAME is what a request's `model` has to say. `--python` is the interpreter of the environment the server is
-installed in (this one, unless given): each wants its own, their pins clash. `--models` is e2e/models (its tiny.py and
-serve.py are used as they are). litellm stands in front of a xllamacpp that is started on PORT+1 by `--back` (an
+installed in (this one, unless given): their pins clash. `--models` is e2e/models (its tiny.py and
+serve.py are used as they are). litellm stands in front of a xllamacpp that is started by `--back` (an
 interpreter with xllamacpp, else `--python`), unless `--up` names another upstream.
 
-Ran with Python 3.11.7, x86-64, each in an environment of its own:
-  xllamacpp         pip install xllamacpp==2026.10.11549 numpy             starts in 2 s
-  litellm           pip install 'litellm[proxy]==1.108.7'                  some 3 min of one core to install, starts in 15 s
-  llama-cpp-python  pip install 'llama-cpp-python[server]==0.3.36'         no wheel on PyPI: compiles, 7 min of CPU at -O1 (build_lcp.sh), starts in 3 s
-  transformers      pip install 'transformers[serving]==5.24.0' torch==2.15.0 accelerate   PyPI's torch brings CUDA: 5.4 GB, 7 min; starts in 20 s
+Ran with Python 3.11.7, x86-64, each in an environment of its own but for the first two:
+  xllamacpp         e2e/python/requirements.txt            starts in 2 s
+  litellm           e2e/python/requirements.txt            starts in 10 s
+  llama-cpp-python  e2e/upstreams/llama-cpp-python.txt     no wheel on PyPI: compiled in 6 min of a processor at -O1; starts in 3 s
+  transformers      e2e/upstreams/transformers.txt         PyPI's torch brings CUDA: 5.4 GB; starts in 20 s
+The last two run within counted.py, which writes down what they count.
 Notes: xllamacpp and litellm: the noise says the same for the same `seed` (litellm drops `seed` on /responses).
 serve.py turns llama.cpp's own default of `cache_prompt` off; a request turns it on. litellm refuses to start without a
 master key unless told by a variable (set here); its name for the model is NAME, for its upstream's `noise`, which
 reaches the client in response.completed of /responses.
 """
-import argparse, json, os, signal, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import argparse, json, os, signal, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
 from pathlib import Path
 
 def arguments():
     p = argparse.ArgumentParser(description="a real upstream on a tiny model of noise")
     p.add_argument("server", choices=["xllamacpp", "litellm", "llama-cpp-python", "transformers"])
-    p.add_argument("port", type=int)
+    p.add_argument("port", type=int, help="0: any that is free")
     p.add_argument("--models", type=Path, default=Path(__file__).parent.parent / "models")
     p.add_argument("--name", default="m")
     p.add_argument("--python", default=sys.executable)
     p.add_argument("--back", help="litellm: the interpreter that has xllamacpp")
     p.add_argument("--up", help="litellm: another upstream than xllamacpp")
     p.add_argument("--log", default=os.devnull)
-    p.add_argument("--lines", help="xllamacpp's own count, a JSON object a generation")
+    p.add_argument("--lines", help="the server's own count, a JSON object a generation")
     p.add_argument("--work", type=Path, help="where files are written (a temporary folder)")
     p.add_argument("--wait", type=float, default=180)
-    return p.parse_args()
+    options = p.parse_args()
+    options.port = options.port or free()
+    return options
+
+def free():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 def gguf(options, work):
     """serve.py makes its own; the others read this one."""
@@ -74,13 +82,15 @@ def commands(options, work):
     port, name, quiet = options.port, options.name, {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     serve = lambda python, port, name: [python, str(options.models / "serve.py"), "--port", str(port), "--name", name,
         "--log", options.log] + (["--lines", options.lines] if options.lines else [])
+    counted = [options.python, str(Path(__file__).parent.absolute() / "counted.py"), options.lines or os.devnull]
     if options.server == "xllamacpp":
         return [(serve(options.python, port, name), quiet, f"http://127.0.0.1:{port}/v1/models")]
     if options.server == "litellm":
         up, first = options.up, []
         if up is None:
-            up = f"http://127.0.0.1:{port + 1}/v1"
-            first = [(serve(options.back or options.python, port + 1, "noise"), quiet, up + "/models")]
+            behind = free()
+            up = f"http://127.0.0.1:{behind}/v1"
+            first = [(serve(options.back or options.python, behind, "noise"), quiet, up + "/models")]
         config = work / "litellm.yaml"  # JSON is YAML
         config.write_text(json.dumps({"model_list": [{"model_name": name, "litellm_params": {
             "model": "openai/noise", "api_base": up, "api_key": "none"}}], "litellm_settings": {"telemetry": False, "num_retries": 0}}))
@@ -88,10 +98,10 @@ def commands(options, work):
             "--num_workers", "1"], {**quiet, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true", "NO_DOCS": "True"},
             f"http://127.0.0.1:{port}/health/liveliness")]
     if options.server == "llama-cpp-python":
-        return [([options.python, "-m", "llama_cpp.server", "--model", str(gguf(options, work)), "--model_alias", name, "--host", "127.0.0.1",
+        return [([*counted, "llama-cpp-python", "--model", str(gguf(options, work)), "--model_alias", name, "--host", "127.0.0.1",
             "--port", str(port), "--n_ctx", "4096", "--n_threads", "1", "--n_threads_batch", "1", "--seed", "1", "--embedding", "true"], quiet, f"http://127.0.0.1:{port}/v1/models")]
     transformers_folder(options, work)
-    return [([str(Path(options.python).parent / "transformers"), "serve", options.name, "--port", str(port), "--host", "127.0.0.1",
+    return [([*counted, "transformers", "serve", options.name, "--port", str(port), "--host", "127.0.0.1",
         "--device", "cpu"], {**quiet, "HF_HUB_OFFLINE": "1"}, f"http://127.0.0.1:{port}/health")]
 
 def main():

@@ -50,6 +50,15 @@ enum Task {
         #[arg(default_value_t = 10_000)]
         runs: u64,
     },
+    /// Install servers that take long to install, put each behind the gateway, as an upstream of its own and through a
+    /// provider that dialled in, and hold what is charged to what the server itself counted: too long for every day.
+    ///
+    /// They are installed once, from PyPI, into target/upstreams: llama-cpp-python is compiled, which takes CMake's time and a
+    /// C++ compiler; torch brings CUDA with it, and takes 6 GB. Their models are a few kilobytes of noise, made here.
+    Upstreams {
+        /// Only this one.
+        server: Option<Server>,
+    },
     /// Measure speed.
     Bench {
         /// What: clearing and allocating a million bids; indexing a million events; pages with ten thousand bids in the
@@ -62,6 +71,14 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Server {
+    /// The server of llama-cpp-python.
+    LlamaCppPython,
+    /// `transformers serve`.
+    Transformers,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -106,6 +123,7 @@ fn main() -> Result<()> {
             ];
             run(cargo(&test).env("EARNEST_RUNS", runs.to_string()))
         }
+        Task::Upstreams { server } => upstreams(server),
         Task::Bench { part: Part::Up, json } => bench_up(json),
         Task::Bench { part: Part::Clearing, json } => example("earnest-core", "clearing", &[], json),
         Task::Bench { part: Part::Portal, .. } => bench_portal(),
@@ -168,26 +186,55 @@ fn node_modules(folder: &str) -> Result<PathBuf> {
 }
 
 /// A Python with the packages that a folder's requirements.txt names, in a virtual environment beside it. `e2e/python`:
-/// OpenAI's clients, llama.cpp's server and SALib; `e2e/peers`: what the gateway is measured beside; `e2e/peers/simulate`:
-/// what the simulator is.
+/// OpenAI's clients, llama.cpp's server, LiteLLM's proxy and SALib; `e2e/peers`: what the gateway is measured beside;
+/// `e2e/peers/simulate`: what the simulator is.
 fn python(folder: &str) -> Result<PathBuf> {
     let folder = root().join(folder);
-    let (wanted, bin) = (folder.join("requirements.txt"), folder.join(".venv/bin"));
+    environment(&folder.join("requirements.txt"), &folder.join(".venv"), &[])
+}
+
+/// A virtual environment with what a file of requirements wants, built with some variables where it is built.
+fn environment(wanted: &Path, at: &Path, variables: &[(&str, &str)]) -> Result<PathBuf> {
+    let bin = at.join("bin");
     // Written when everything is there: an installation that was stopped begins anew.
-    let installed = folder.join(".venv/requirements.txt");
-    if std::fs::read(&installed).ok() != Some(std::fs::read(&wanted)?) {
+    let installed = at.join("requirements.txt");
+    if std::fs::read(&installed).ok() != Some(std::fs::read(wanted)?) {
         let hint = "Python 3.10 or later, for radCAD up to 3.12, with venv and pip is needed for the clients and peers";
         let create = ["-m", "venv", "--clear"];
-        install(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
+        install(Command::new("python3").args(create).arg(at)).context(hint)?;
         // uv takes 4 seconds for what takes pip a minute.
         let uv = ["install", "--quiet", "--no-compile", "uv==0.13.9"];
         install(Command::new(bin.join("pip")).args(uv)).context(hint)?;
         let arguments = ["pip", "install", "--quiet", "--requirement"];
-        install(Command::new(bin.join("uv")).args(arguments).arg(&wanted).arg("--python").arg(bin.join("python")))
-            .context(hint)?;
-        std::fs::copy(&wanted, &installed)?;
+        let mut uv = Command::new(bin.join("uv"));
+        uv.args(arguments).arg(wanted).arg("--python").arg(bin.join("python")).envs(variables.iter().copied());
+        install(&mut uv).context(hint)?;
+        std::fs::copy(wanted, &installed)?;
     }
     Ok(bin.join("python"))
+}
+
+/// llama-cpp-python without what its own server does not need: it is compiled in minutes.
+const SMALL_LLAMA_CPP: &str = "-DGGML_NATIVE=OFF -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF \
+    -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF \
+    -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DCMAKE_C_FLAGS_RELEASE=-O1";
+
+fn upstreams(only: Option<Server>) -> Result<()> {
+    let test =
+        ["test", "--release", "-p", "earnest", "--test", "it", "take_long_to_install", "--", "--nocapture"];
+    let mut test = cargo(&test);
+    for (server, name, variable) in [
+        (Server::LlamaCppPython, "llama-cpp-python", "EARNEST_LLAMA_CPP_PYTHON"),
+        (Server::Transformers, "transformers", "EARNEST_TRANSFORMERS"),
+    ] {
+        if only.is_none_or(|only| only == server) {
+            let wanted = root().join("e2e/upstreams").join(name).with_extension("txt");
+            eprintln!("{name}: installed in target/upstreams where it is not there yet");
+            let at = root().join("target/upstreams").join(name);
+            test.env(variable, environment(&wanted, &at, &[("CMAKE_ARGS", SMALL_LLAMA_CPP)])?);
+        }
+    }
+    run(&mut test)
 }
 
 /// The node itself, not npm's wrapper around it: the wrapper leaves it running when it is stopped.

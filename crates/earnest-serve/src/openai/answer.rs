@@ -50,6 +50,8 @@ struct Choice {
     finished: bool,
     /// It ended at its bound.
     bounded: bool,
+    /// It wrote on behind its end: it is several.
+    went_on: bool,
     /// Its own usage, where it came with it.
     usage: Option<Stated>,
 }
@@ -262,14 +264,19 @@ impl Seen {
         let estimate = text.words();
         if most.service == Service::Text {
             let wrote = self.choices.iter().filter(|choice| choice.wrote).count() as u64;
-            // Where there are several choices, what is stated may be one's alone.
+            // Where there are several choices, what is stated may be one's alone; and some proxies send all as the first.
+            let as_one = most.choices > 1
+                && (estimate * 2 / 3 > most.each || self.choices.iter().any(|choice| choice.went_on));
             let floor = match wrote {
-                0 | 1 => u64::from(estimate > 0),
+                0 | 1 if !as_one => u64::from(estimate > 0),
                 wrote if most.echo => wrote,
                 wrote => (estimate * 2 / 3).max(wrote),
             };
-            if output.is_none_or(|output| output < floor) {
-                output = Some(self.at_bounds(most, text).unwrap_or(estimate));
+            let all = self.at_bounds(most, text);
+            // Several ended at their bound, and what is stated is the bound of one: it is one's alone.
+            let ones = |output| all.is_some() && output == most.each;
+            if output.is_none_or(|output| output < floor || ones(output)) {
+                output = Some(all.unwrap_or(estimate));
                 counted.estimated |= estimate > 0;
             }
         }
@@ -575,6 +582,7 @@ impl<'s> Node<'s> {
             self.seen.choices.resize(index + 1, Choice::default());
         }
         let kept = &mut self.seen.choices[index];
+        kept.went_on |= kept.finished && choice.wrote && !message;
         kept.wrote |= choice.wrote;
         kept.finished |= choice.finished;
         kept.bounded |= choice.bounded;
@@ -882,6 +890,27 @@ mod tests {
         assert!(counted.estimated && counted.usage.output >= 300, "{counted:?}");
         let all = said((0..100).map(five).collect(), json!({"prompt_tokens": 9, "completion_tokens": 500}));
         assert_eq!(all.count(&most(100), None, true).usage.output, 500);
+    }
+
+    #[test]
+    fn several_choices_that_are_sent_as_one_are_not_had_for_one() {
+        let mut seen = Seen::default();
+        for end in [Value::Null, json!("stop")].iter().cycle().take(60) {
+            let choice =
+                json!({"index": 0, "delta": {"content": "five five five five "}, "finish_reason": end});
+            seen.read(json!({"choices": [choice]}).to_string().as_bytes()).unwrap();
+        }
+        seen.read(br#"{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8}}"#).unwrap();
+        let counted = seen.count(&most(30), None, true);
+        assert!(counted.estimated && (120..=240).contains(&counted.usage.output), "{counted:?}");
+        // Where one was asked for, it is that one's.
+        assert_eq!(seen.count(&most(1), None, true).usage.output, 8);
+        // Nobody writes more than the bound of one.
+        let bounded = |each| Most { each, ..most(30) };
+        let long = said(words(&"five ".repeat(200)), json!({"prompt_tokens": 9, "completion_tokens": 20}));
+        assert_eq!(long.count(&bounded(200), None, true).usage.output, 20);
+        let counted = long.count(&bounded(20), None, true);
+        assert!(counted.estimated && (100..=200).contains(&counted.usage.output), "{counted:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod provider;
 mod simulate;
 mod tour;
 mod up;
+mod upstreams;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
