@@ -166,19 +166,41 @@ fn node_modules(folder: &str) -> Result<PathBuf> {
 /// OpenAI's clients, llama.cpp's server and SALib; `e2e/peers`: what the gateway is measured beside; `e2e/peers/simulate`:
 /// what the simulator is.
 fn python(folder: &str) -> Result<PathBuf> {
+    python_by(None, folder)
+}
+
+/// Other versions of openai-python than `e2e/python` has, by whose uv they are installed.
+fn other_openai_pythons(python: &Path) -> Result<std::ffi::OsString> {
+    let uv = python.with_file_name("uv");
+    let versions = ["e2e/python/older", "e2e/python/newest"].map(|folder| python_by(Some(&uv), folder));
+    Ok(std::env::join_paths(versions.into_iter().collect::<Result<Vec<_>>>()?)?)
+}
+
+fn python_by(uv: Option<&Path>, folder: &str) -> Result<PathBuf> {
     let folder = root().join(folder);
     let (wanted, bin) = (folder.join("requirements.txt"), folder.join(".venv/bin"));
     // Written when everything is there: an installation that was stopped begins anew.
     let installed = folder.join(".venv/requirements.txt");
     if std::fs::read(&installed).ok() != Some(std::fs::read(&wanted)?) {
         let hint = "Python 3.10 or later, for radCAD up to 3.12, with venv and pip is needed for the clients and peers";
-        let create = ["-m", "venv", "--clear"];
-        run(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
-        // uv takes 4 seconds for what takes pip a minute.
-        let uv = ["install", "--quiet", "--no-compile", "uv==0.13.9"];
-        run(Command::new(bin.join("pip")).args(uv)).context(hint)?;
+        let uv = match uv {
+            // 1 second for what takes Python's own venv 10.
+            Some(uv) => {
+                let create = ["venv", "--quiet", "--clear", "--python", "python3"];
+                run(Command::new(uv).args(create).arg(folder.join(".venv"))).context(hint)?;
+                uv.to_owned()
+            }
+            None => {
+                let create = ["-m", "venv", "--clear"];
+                run(Command::new("python3").args(create).arg(folder.join(".venv"))).context(hint)?;
+                // uv takes 4 seconds for what takes pip a minute.
+                let uv = ["install", "--quiet", "--no-compile", "uv==0.13.9"];
+                run(Command::new(bin.join("pip")).args(uv)).context(hint)?;
+                bin.join("uv")
+            }
+        };
         let install = ["pip", "install", "--quiet", "--requirement"];
-        run(Command::new(bin.join("uv")).args(install).arg(&wanted).arg("--python").arg(bin.join("python")))
+        run(Command::new(uv).args(install).arg(&wanted).arg("--python").arg(bin.join("python")))
             .context(hint)?;
         std::fs::copy(&wanted, &installed)?;
     }
@@ -195,7 +217,15 @@ fn anvil(modules: &Path) -> Result<PathBuf> {
 
 /// A Chromium, from Debian's packages where there is none.
 fn chromium() -> Result<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    of_debian(
+        &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+        "chromium",
+        "browser",
+    )
+}
+
+/// A program on the path under one of these names, else of Debian's package; `tests` need it.
+fn of_debian(names: &[&str], package: &str, tests: &str) -> Result<PathBuf> {
     let find = || {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -214,12 +244,12 @@ fn chromium() -> Result<PathBuf> {
         }
         run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    let install = ["install", "-y", "--no-install-recommends", "chromium"];
+    let install = ["install", "-y", "--no-install-recommends", package];
     // Without its lists apt knows no packages at all.
-    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install))).context(
-        "the browser tests need Chromium: install it, so that one of chromium and google-chrome is on the path",
-    )?;
-    find().context("apt installed no chromium")
+    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install))).with_context(|| {
+        format!("the {tests} tests need one of {} on the path: install it", names.join(", "))
+    })?;
+    find().with_context(|| format!("apt installed no {package}"))
 }
 
 fn contracts(check: bool) -> Result<()> {
@@ -388,6 +418,7 @@ fn test() -> Result<()> {
     let anvil = anvil(&node_modules("contracts")?)?;
     let clients = node_modules("e2e")?;
     let (chromium, python) = (chromium()?, python("e2e/python")?);
+    let (curl, other_openai) = (of_debian(&["curl"], "curl", "gateway's")?, other_openai_pythons(&python)?);
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     contracts(true)?;
     // The fuzz targets need a nightly compiler; that their lock file is fresh does not.
@@ -399,6 +430,8 @@ fn test() -> Result<()> {
         .env("EARNEST_E2E", clients)
         .env("EARNEST_CHROMIUM", chromium)
         .env("EARNEST_PYTHON", python)
+        .env("EARNEST_OPENAI_PYTHONS", other_openai)
+        .env("EARNEST_CURL", curl)
         .env("EARNEST_SHOTS", root().join("target/shots")))?;
     gas(false, true, false)
 }
