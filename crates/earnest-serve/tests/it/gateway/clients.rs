@@ -195,7 +195,7 @@ async fn the_same_question_costs_the_same_however_it_is_sent() {
         ] {
             let told = send(&lab, &[head.as_bytes(), b"\r\n", body].concat()).await;
             // Chunks are how it came, and no part of it.
-            let asked = if body == &chunks { &plain } else { body };
+            let asked = if *body == chunks { &plain } else { body };
             assert_eq!(told.charge(&lab, asked), cost(7, 3), "{what}: {told:?}");
             if head.contains("HTTP/1.0\r\n") {
                 assert_eq!(told.header("transfer-encoding"), None, "{what}: {told:?}");
