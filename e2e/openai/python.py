@@ -1,8 +1,4 @@
-"""PyPI's `openai`, `litellm` and `langchain-openai` as they come. What is set in the environment, and what the options
-mean, is told in common.mjs.
-
-    python python.py [--against upstream|gateway] [--only PART,PART]
-"""
+"""PyPI's `openai` as it comes: the newest, an older one, and the one at which litellm stops."""
 
 import asyncio
 import base64
@@ -10,134 +6,37 @@ import json
 import math
 import os
 import struct
-import sys
 import time
-import traceback
-import urllib.request
+from decimal import Decimal
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it waits for a network first
-
-import httpx
-import litellm
 import openai
-from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
-from langchain_openai import ChatOpenAI, OpenAI as CompletionOpenAI, OpenAIEmbeddings
-from pydantic import BaseModel, ConfigDict
-from typing import Literal
 
-
-def option(name, default=None):
-    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
-
-
-GATEWAY = option("--against", "upstream") == "gateway"
-URL = os.environ["EARNEST_BASE_URL"]
-KEY = os.environ.get("EARNEST_API_KEY", "sk-none")
-MODEL = os.environ.get("EARNEST_MODEL", "noise")
-TROUBLE_URL = os.environ["EARNEST_TROUBLE_URL"]
-TROUBLE_KEY = os.environ.get("EARNEST_TROUBLE_KEY", KEY)
-TROUBLE_LOG = os.environ.get("EARNEST_TROUBLE_LOG")
-TROUBLE = "trouble"
-WRONG_KEY = os.environ.get("EARNEST_WRONG_KEY", "sk-earnest-" + "A" * 43 if GATEWAY else "sk-wrong")
-LIMITED_KEY = os.environ.get("EARNEST_LIMITED_KEY", None if GATEWAY else "sk-limited")
-EMPTY_KEY = os.environ.get("EARNEST_EMPTY_KEY")
-# llama.cpp now and then closes a connection that was about to be used again.
-RETRIES = 0 if GATEWAY else 2
-
-if wire := os.environ.get("EARNEST_WIRE"):
-    plain, plain_async = httpx.Client.send, httpx.AsyncClient.send
-
-    def tell(request, answer):
-        try:
-            asked = request.content.decode()
-        except (httpx.RequestNotRead, UnicodeDecodeError):
-            asked = None
-        line = {"url": str(request.url), "method": request.method, "status": answer.status_code, "asked": asked or None, "answered": None}
-        with open(wire, "a") as file:
-            file.write(json.dumps(line) + "\n")
-        return answer
-
-    async def send_async(self, request, **more):
-        return tell(request, await plain_async(self, request, **more))
-
-    httpx.Client.send = lambda self, request, **more: tell(request, plain(self, request, **more))
-    httpx.AsyncClient.send = send_async
-
-HELLO = [{"role": "system", "content": "You are terse."}, {"role": "user", "content": "Say something."}]
-SOME = {"model": MODEL, "messages": HELLO, "seed": 5}
+from common import *  # noqa: F403
 
 client = openai.OpenAI(base_url=URL, api_key=KEY, max_retries=RETRIES, timeout=30)
-ECHO = openai.OpenAI(
-    base_url=os.environ.get("EARNEST_ECHO_URL", URL), api_key=os.environ.get("EARNEST_ECHO_KEY", KEY), max_retries=0, timeout=30
-)
+BUILT_IN = os.environ.get("EARNEST_ECHO_URL", URL), os.environ.get("EARNEST_ECHO_KEY", KEY), "echo"
+ECHO = openai.OpenAI(base_url=BUILT_IN[0], api_key=BUILT_IN[1], max_retries=0, timeout=30)
 
 
 def other(key=TROUBLE_KEY, **more):
     return openai.OpenAI(base_url=TROUBLE_URL, api_key=key, **{"max_retries": 0, "timeout": 30, **more})
 
 
-class City(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    name: Literal["Oslo", "Rome"]
-    coast: bool
-
-
-class Weather(BaseModel):
-    """Tells the weather."""
-
-    model_config = ConfigDict(extra="forbid")
-    city: Literal["Oslo", "Rome"]
-    celsius: bool
-
-
-TOOL = {"type": "function", "function": {"name": "Weather", "parameters": Weather.model_json_schema()}}
-fresh = iter(range(10**9))
-
-
-def new_id():
-    return f"py-{os.getpid()}-{time.time_ns()}-{next(fresh)}"
-
-
-def wish(**wanted):
-    return [{"role": "user", "content": json.dumps({"id": new_id(), **wanted})}]
-
-
-def upstream_saw(id, until=lambda entries: True):
+def charged(url=URL, key=KEY):
+    """What a key's channel was charged so far, in whole coins, once nothing of it is reserved."""
+    if not GATEWAY:
+        return Decimal(0)
+    ask = urllib.request.Request(url.removesuffix("/v1") + "/earnest/balance", headers={"authorization": f"Bearer {key}"})
     for _ in range(100):
-        with urllib.request.urlopen(TROUBLE_LOG) as answer:
-            entries = [entry for entry in json.load(answer) if entry.get("id") == id]
-        if entries and until(entries):
-            return entries
+        with urllib.request.urlopen(ask) as answer:
+            units = json.load(answer)["units"]
+        if units["reserved"] == "0":
+            return Decimal(units["charged"]).scaleb(-6)
         time.sleep(0.05)
-    raise AssertionError(f"the upstream did not say so of {id} within 5 seconds")
+    raise AssertionError(f"something stays reserved: {units}")
 
 
-def rejected(kind, call):
-    try:
-        value = call()
-    except kind as error:
-        return error
-    raise AssertionError(f"it went through: {value!r:.300}")
-
-
-def check_usage(usage, most):
-    assert usage.prompt_tokens > 0, usage
-    assert 0 <= usage.completion_tokens <= most, f"{usage}, at most {most}"
-    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens, usage
-
-
-def check_error(error, status, code=None):
-    assert error.status_code == status, error
-    assert set(error.body) >= {"message", "type", "param", "code"}, error.body
-    assert isinstance(error.body["message"], str) and error.body["message"], error.body
-    if code:
-        assert error.code == code, error.body
-
-
-# --- openai ---
-
-
-def openai_chat():
+def chat():
     raw = client.chat.completions.with_raw_response.create(**SOME, max_tokens=12)
     answer = raw.parse()
     assert (answer.object, answer.model) == ("chat.completion", MODEL)
@@ -161,7 +60,7 @@ def openai_chat():
     return f"{answer.usage.total_tokens} model tokens; logprobs, n, stop, seed, unknown fields"
 
 
-def openai_stream():
+def stream():
     whole = client.chat.completions.create(**SOME, max_tokens=40)
     chunks = list(client.chat.completions.create(**SOME, max_tokens=40, stream=True))
     assert all(chunk.object == "chat.completion.chunk" and chunk.usage is None for chunk in chunks)
@@ -170,6 +69,9 @@ def openai_stream():
     counted = list(client.chat.completions.create(**SOME, max_tokens=40, stream=True, stream_options={"include_usage": True}))
     assert counted[-1].choices == []
     check_usage(counted[-1].usage, 40)
+    assert all(chunk.usage is None for chunk in counted[:-1])
+    declined = list(client.chat.completions.create(**SOME, max_tokens=40, stream=True, stream_options={"include_usage": False}))
+    assert all(chunk.usage is None and chunk.choices for chunk in declined)
     # The helper takes an answer that was cut short for an error.
     stopped = client.chat.completions.create(**SOME, max_tokens=800, stop=["e"])
     with client.chat.completions.stream(**SOME, max_tokens=800, stop=["e"]) as stream:
@@ -179,24 +81,54 @@ def openai_stream():
     return f"{len(chunks)} chunks, usage only when asked for, the helper agrees"
 
 
-def openai_async():
+def raw_stream():
+    parsed = client.chat.completions.with_raw_response.create(**SOME, max_tokens=12, stream=True)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in parsed.parse() if chunk.choices)
+    ask = client.chat.completions.with_streaming_response.create(**SOME, max_tokens=12, stream=True)
+    with ask as raw:
+        lines = b"".join(raw.iter_bytes()).split(b"\n")
+    told = [json.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+    assert text == "".join(one["choices"][0]["delta"].get("content") or "" for one in told if one["choices"])
+    assert lines[-3:] == [b"data: [DONE]", b"", b""], lines[-3:]
+    if not GATEWAY:
+        return "parsed, and byte by byte"
+    [receipt] = [json.loads(line[18:]) for line in lines if line.startswith(b": earnest-receipt ")]
+    charge = Decimal(json.loads(receipt["receipt"])["charge"]).scaleb(-6)
+    assert 0 < charge <= Decimal(raw.headers["x-earnest-reserve"]), (charge, raw.headers["x-earnest-reserve"])
+    with client.chat.completions.with_streaming_response.create(**SOME, max_tokens=12) as raw:
+        whole = raw.parse()
+    assert whole.choices[0].message.content == text
+    assert Decimal(raw.headers["x-earnest-charge"]) == charge, "a question costs the same, streamed or not"
+    return "parsed, and byte by byte; the receipt is in it, and the charge that of a JSON answer"
+
+
+def in_parallel():
+    # llama.cpp's server has a thread for each connection, and few: fifty wait for each other behind the echo's gateway only.
+    (url, key, model), many = (BUILT_IN, 50) if GATEWAY else ((URL, KEY, MODEL), 16)
+
     async def all():
-        async with openai.AsyncOpenAI(base_url=URL, api_key=KEY, max_retries=RETRIES, timeout=30) as many:
-            ask = lambda number: many.chat.completions.create(
-                model=MODEL, messages=[{"role": "user", "content": f"number {number}"}], max_tokens=4
+        async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=RETRIES, timeout=30) as asked:
+            ask = lambda number: asked.chat.completions.with_raw_response.create(
+                model=model, messages=[{"role": "user", "content": f"number {number}"}], max_tokens=4
             )
-            answers = await asyncio.gather(*(ask(number) for number in range(16)))
-            pieces = 0
-            async for _ in await many.chat.completions.create(**SOME, max_tokens=20, stream=True):
-                pieces += 1
-            return answers, pieces
+            answers = await asyncio.gather(*(ask(number) for number in range(many)))
+            body = dict(model=model, messages=HELLO, seed=5, max_tokens=20, stream=True)
+            pieces = [piece async for piece in await asked.chat.completions.create(**body)]
+            return answers, len(pieces)
 
-    answers, pieces = asyncio.run(all())
-    assert len({answer.id for answer in answers}) == 16 and pieces > 3
-    return f"16 at once, and a stream of {pieces} chunks"
+    before = charged(url, key)
+    raw, pieces = asyncio.run(all())
+    answers = [one.parse() for one in raw]
+    assert len({answer.id for answer in answers}) == many and pieces > 3
+    if not GATEWAY:
+        return f"{many} at once, and a stream of {pieces} chunks"
+    told = sum(Decimal(one.headers["x-earnest-charge"]) for one in raw)
+    streamed = charged(url, key) - before - told
+    assert 0 < streamed < told, f"{told} told of {many}, and {streamed} beyond for one"
+    return f"{many} at once, and a stream of {pieces} chunks; their charges are what the balance fell by"
 
 
-def openai_tools():
+def tools():
     body = dict(**SOME, tools=[TOOL], max_tokens=1500)
     for choice in ("required", {"type": "function", "function": {"name": "Weather"}}):
         answer = client.chat.completions.create(**body, tool_choice=choice)
@@ -220,7 +152,7 @@ def openai_tools():
     return f"required, by name, parsed, streamed in {len(pieces)} pieces; results are taken back"
 
 
-def openai_structured():
+def structured():
     parsed = client.chat.completions.parse(**SOME, response_format=City, max_tokens=1500)
     assert isinstance(parsed.choices[0].message.parsed, City)
     with client.chat.completions.stream(**SOME, response_format=City, max_tokens=1500) as stream:
@@ -232,7 +164,7 @@ def openai_structured():
     return "parsed, streamed and parsed, cut short"
 
 
-def openai_completions():
+def completions():
     answer = client.completions.create(model=MODEL, prompt="Once upon a time", max_tokens=10, seed=3)
     assert answer.object == "text_completion" and isinstance(answer.choices[0].text, str)
     check_usage(answer.usage, 10)
@@ -241,7 +173,7 @@ def openai_completions():
     return f"{answer.usage.total_tokens} model tokens, and the same streamed"
 
 
-def openai_embeddings():
+def embeddings():
     texts = ["the first text", "another"]
     decoded = client.embeddings.create(model=MODEL, input=texts)  # asks for base64 and decodes
     floats = client.embeddings.create(model=MODEL, input=texts, encoding_format="float")
@@ -256,7 +188,7 @@ def openai_embeddings():
     return f"{len(decoded.data[0].embedding)} numbers, as floats and as base64"
 
 
-def openai_responses():
+def responses():
     # What llama.cpp leaves out of its events the helpers miss: behind a gateway the echo answers in its place.
     asked, model = (ECHO, "echo") if GATEWAY else (client, MODEL)
     body = dict(model=model, input="Say something.", instructions="You are terse.", max_output_tokens=12)
@@ -278,7 +210,7 @@ def openai_responses():
     return f"created, {len(events)} events streamed, the helper agrees, parsed"
 
 
-def openai_models():
+def models():
     listed = list(client.models.list())
     assert MODEL in [one.id for one in listed]
     if GATEWAY:
@@ -287,7 +219,7 @@ def openai_models():
     return f"{len(listed)} listed"
 
 
-def openai_errors():
+def errors():
     say = lambda who, **more: who.chat.completions.create(**{"model": TROUBLE, "messages": HELLO, **more})
     check_error(rejected(openai.AuthenticationError, lambda: say(other(WRONG_KEY))), 401, "invalid_api_key")
     check_error(rejected(openai.NotFoundError, lambda: say(other(), model="no-such-model")), 404, "model_not_found")
@@ -300,6 +232,12 @@ def openai_errors():
     if EMPTY_KEY:
         check_error(rejected(openai.RateLimitError, lambda: say(other(EMPTY_KEY))), 429, "insufficient_quota")
         told.append("429 for want of budget")
+    # Refused before it is read: whoever is still sending hears why all the same.
+    long = [{"role": "user", "content": "a" * (12 << 20)}]
+    check_error(rejected(openai.AuthenticationError, lambda: say(other(WRONG_KEY), messages=long)), 401, "invalid_api_key")
+    for path in ("/no-such-path", "/v1/chat/completions", "/chat/completions/"):
+        sent = lambda: other().post(path, body={"model": TROUBLE, "messages": long}, cast_to=object)
+        check_error(rejected(openai.NotFoundError, sent), 404)
     large = [{"role": "user", "content": "a" * (40 << 20)}]
     check_error(rejected(openai.APIStatusError, lambda: say(other(), messages=large)), 413)
     for status in (500, 503):
@@ -316,7 +254,7 @@ def openai_errors():
     return f"{', '.join(told)}, 413, 500, 503, 429 with Retry-After, 422, nobody there, too late"
 
 
-def openai_retries():
+def retries():
     attempts = []
     counting = httpx.Client(event_hooks={"response": [lambda response: attempts.append(response.status_code)]})
     patient = other(max_retries=3, http_client=counting)
@@ -330,7 +268,57 @@ def openai_retries():
     return f"{attempts}"
 
 
-def openai_cancel():
+def idempotency():
+    if not GATEWAY:
+        return "a gateway's promise"
+    before = charged(TROUBLE_URL, TROUBLE_KEY)
+    patient = other(max_retries=4)
+
+    def ask(who, messages, key, **more):
+        headers = {"Idempotency-Key": key}
+        return who.chat.completions.with_raw_response.create(model=TROUBLE, messages=messages, extra_headers=headers, **more)
+
+    # The library tries again by itself, and so does its user.
+    messages, key = wish(status=500, times=2), new_id()
+    first, again = ask(patient, messages, key), ask(patient, messages, key)
+    assert again.headers["x-earnest-replayed"] == "true" and again.text == first.text
+    assert again.headers["x-earnest-receipt"] == first.headers["x-earnest-receipt"]
+    paid = Decimal(first.headers["x-earnest-charge"])
+    assert charged(TROUBLE_URL, TROUBLE_KEY) - before == paid
+    # Streams: the second is told from what was kept.
+    messages, key = wish(words=5), new_id()
+    texts = [b"".join(ask(patient, messages, key, stream=True).http_response.iter_bytes()) for _ in range(2)]
+    assert texts[0] == texts[1] and b": earnest-receipt " in texts[0]
+    streamed = charged(TROUBLE_URL, TROUBLE_KEY) - before - paid
+    receipt = json.loads(texts[0].split(b": earnest-receipt ")[1].split(b"\n")[0])
+    assert streamed == Decimal(json.loads(receipt["receipt"])["charge"]).scaleb(-6), streamed
+    # Who gives up before it is answered, and asks again.
+    messages, key = wish(words=8, every=80), new_id()
+    rejected(openai.APITimeoutError, lambda: ask(other(timeout=0.2), messages, key))
+    late = ask(patient, messages, key)
+    total = charged(TROUBLE_URL, TROUBLE_KEY) - before
+    assert total == paid + streamed + Decimal(late.headers["x-earnest-charge"]), total
+    return "failed and tried again, streamed, given up: one key, one answer, one charge"
+
+
+def leaving():
+    if not GATEWAY:
+        return "what is paid is a gateway's matter"
+    whole = client.chat.completions.with_raw_response.create(**SOME, max_tokens=400)
+    all = Decimal(whole.headers["x-earnest-charge"])
+    costs = []
+    for words in (1, 20):
+        before = charged()
+        with client.chat.completions.create(**SOME, max_tokens=400, stream=True) as pieces:
+            for number, _ in enumerate(pieces):
+                if number == words:
+                    break
+        costs.append(charged() - before)
+    assert 0 < costs[0] <= costs[1] <= all, f"{costs} of {all}"
+    return f"{costs[0]} and {costs[1]} of {all}"
+
+
+def cancel():
     messages = wish(endless=True, every=10)
     stream = other().chat.completions.create(model=TROUBLE, messages=messages, stream=True, max_tokens=4000)
     for words, _ in enumerate(stream):
@@ -355,7 +343,7 @@ def openai_cancel():
     return "closed in mid-stream, cancelled before an answer; the next request is served"
 
 
-def openai_broken_streams():
+def broken_streams():
     def ask(**wanted):
         stream = other().chat.completions.create(model=TROUBLE, messages=wish(words=20, every=5, **wanted), stream=True, max_tokens=99)
         return sum(1 for _ in stream)
@@ -366,145 +354,7 @@ def openai_broken_streams():
     return "cut short and garbled: neither looks like a whole answer"
 
 
-# --- litellm ---
-
-LITE = {"model": f"openai/{MODEL}", "api_base": URL, "api_key": KEY, "num_retries": 0, "max_retries": RETRIES}
-LITE_TROUBLE = {"model": f"openai/{TROUBLE}", "api_base": TROUBLE_URL, "api_key": TROUBLE_KEY, "num_retries": 0, "max_retries": 0}
-
-
-def litellm_chat():
-    litellm.suppress_debug_info = True
-    litellm.drop_params = False
-    answer = litellm.completion(**LITE, messages=HELLO, seed=5, max_tokens=12)
-    check_usage(answer.usage, 12)
-    assert answer.choices[0].finish_reason in ("stop", "length")
-    stream = litellm.completion(**LITE, messages=HELLO, seed=5, max_tokens=12, stream=True, stream_options={"include_usage": True})
-    chunks = list(stream)
-    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert text == answer.choices[0].message.content, f"{text!r}, {answer.choices[0].message.content!r}"
-    usage = [chunk.usage for chunk in chunks if getattr(chunk, "usage", None)]
-    check_usage(usage[-1], 12)
-    many = asyncio.run(litellm.acompletion(**LITE, messages=HELLO, seed=5, max_tokens=12))
-    assert many.choices[0].message.content == text
-    return f"{answer.usage.total_tokens} model tokens, the same streamed and awaited"
-
-
-def litellm_tools():
-    answer = litellm.completion(**LITE, messages=HELLO, seed=5, max_tokens=1500, tools=[TOOL], tool_choice="required")
-    [call] = answer.choices[0].message.tool_calls
-    Weather.model_validate_json(call.function.arguments)
-    shape = litellm.completion(**LITE, messages=HELLO, seed=5, max_tokens=1500, response_format=City)
-    City.model_validate_json(shape.choices[0].message.content)
-    return "a tool and a structure"
-
-
-def litellm_embeddings():
-    answer = litellm.embedding(**LITE, input=["the first text", "another"], encoding_format="float")
-    assert len(answer.data) == 2 and len(answer.data[0]["embedding"]) > 8
-    return f"{len(answer.data[0]['embedding'])} numbers"
-
-
-def litellm_errors():
-    ask = lambda **more: litellm.completion(**{**LITE_TROUBLE, "messages": HELLO, **more})
-    rejected(litellm.AuthenticationError, lambda: ask(api_key=WRONG_KEY))
-    rejected(litellm.NotFoundError, lambda: ask(model="openai/no-such-model"))
-    rejected(litellm.BadRequestError, lambda: ask(messages=wish(status=400)))
-    rejected(litellm.RateLimitError, lambda: ask(messages=wish(status=429)))
-    failures = (litellm.InternalServerError, litellm.ServiceUnavailableError, litellm.BadGatewayError)
-    rejected(failures, lambda: ask(messages=wish(status=503)))
-    rejected(litellm.Timeout, lambda: ask(messages=wish(silent=True), timeout=0.4))
-    if LIMITED_KEY:
-        forbidden = rejected(litellm.APIError, lambda: ask(api_key=LIMITED_KEY))
-        assert forbidden.status_code == 403, forbidden
-    if EMPTY_KEY:
-        rejected(litellm.RateLimitError, lambda: ask(api_key=EMPTY_KEY))
-    tried = ask(messages=wish(status=500, times=1), num_retries=2)
-    assert tried.choices[0].message.content
-    return "401, 404, 400, 429, 503, too late, tried again"
-
-
-# --- langchain ---
-
-
-def chain(**more):
-    return ChatOpenAI(**{"model": MODEL, "base_url": URL, "api_key": KEY, "max_retries": RETRIES, "seed": 5, "timeout": 30, **more})
-
-
-MESSAGES = [SystemMessage("You are terse."), HumanMessage("Say something.")]
-
-
-def langchain_chat():
-    answer = chain(max_tokens=12).invoke(MESSAGES)
-    usage = answer.usage_metadata
-    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] and usage["output_tokens"] <= 12
-    assert answer.response_metadata["finish_reason"] in ("stop", "length")
-    chunks = list(chain(max_tokens=12, stream_usage=True).stream(MESSAGES))
-    whole = chunks[0]
-    for chunk in chunks[1:]:
-        whole += chunk
-    assert whole.content == answer.content
-    assert whole.usage_metadata["total_tokens"] == usage["total_tokens"]
-    batch = chain(max_tokens=4).batch(["one", "two", "three"])
-    assert len(batch) == 3
-    waited = asyncio.run(chain(max_tokens=12).ainvoke(MESSAGES))
-    assert waited.content == answer.content
-    text = CompletionOpenAI(model=MODEL, base_url=URL, api_key=KEY, max_tokens=5, max_retries=RETRIES).invoke("Once")
-    assert isinstance(text, str)
-    return f"{usage['total_tokens']} model tokens, streamed in {len(chunks)}, in a batch, awaited, completed"
-
-
-def langchain_tools():
-    bound = chain(max_tokens=1500).bind_tools([Weather], tool_choice="required")
-    answer = bound.invoke(MESSAGES)
-    [call] = answer.tool_calls
-    Weather.model_validate(call["args"])
-    chain(max_tokens=3).bind_tools([Weather], tool_choice="none").invoke([*MESSAGES, answer, ToolMessage("Rain.", tool_call_id=call["id"])])
-    whole = None
-    for chunk in bound.stream(MESSAGES):
-        whole = chunk if whole is None else whole + chunk
-    Weather.model_validate(whole.tool_calls[0]["args"])
-    for method in ("json_schema", "function_calling"):
-        assert isinstance(chain(max_tokens=1500).with_structured_output(City, method=method).invoke(MESSAGES), City)
-    return "a tool, streamed, its result taken back; structures by schema and by function"
-
-
-def langchain_embeddings():
-    # Texts as texts: otherwise it counts model tokens itself, with a tokenizer that it would have to download.
-    embed = OpenAIEmbeddings(model=MODEL, base_url=URL, api_key=KEY, check_embedding_ctx_length=False, max_retries=RETRIES)
-    many = embed.embed_documents(["the first text", "another"])
-    one = embed.embed_query("the first text")
-    assert len(many) == 2 and all(math.isclose(*pair, abs_tol=1e-3) for pair in zip(many[0], one, strict=True))
-    return f"{len(one)} numbers"
-
-
-def langchain_errors():
-    ask = lambda wanted=None, **more: chain(**{"model": TROUBLE, "base_url": TROUBLE_URL, "api_key": TROUBLE_KEY, "max_retries": 0, **more}).invoke(
-        [HumanMessage(wish(**wanted)[0]["content"] if wanted else "hello")]
-    )
-    rejected(openai.AuthenticationError, lambda: ask(api_key=WRONG_KEY))
-    rejected(openai.NotFoundError, lambda: ask(model="no-such-model"))
-    rejected(openai.RateLimitError, lambda: ask({"status": 429}))
-    rejected(openai.InternalServerError, lambda: ask({"status": 500}))
-    assert ask({"status": 429, "times": 1, "retryAfter": 1}, max_retries=2).content
-    return "401, 404, 429, 500, tried again"
-
-
-def main():
-    parts = [part for name, part in list(globals().items()) if name.split("_")[0] in ("openai", "litellm", "langchain") and callable(part)]
-    only = option("--only", "").split(",")
-    checked, failed = 0, []
-    for part in parts:
-        if only != [""] and part.__name__ not in only:
-            continue
-        try:
-            print(f"python: {part.__name__.replace('_', ' ', 1)}: {part()}", flush=True)
-            checked += 1
-        except Exception:
-            failed.append(part.__name__)
-            print(f"python: {part.__name__}: FAILED: {traceback.format_exc()}", file=sys.stderr, flush=True)
-    print(json.dumps({"client": "python", "against": "gateway" if GATEWAY else "upstream", "checked": checked, "failed": failed}))
-    sys.exit(1 if failed or not checked else 0)
-
-
-if __name__ == "__main__":
-    main()
+run(f"openai {openai.__version__} for Python", [
+    models, chat, stream, raw_stream, in_parallel, tools, structured, completions, embeddings,
+    responses, errors, retries, idempotency, leaving, cancel, broken_streams,
+])

@@ -189,25 +189,50 @@ fn node_modules(folder: &str) -> Result<PathBuf> {
 /// OpenAI's clients, llama.cpp's server, LiteLLM's proxy and SALib; `e2e/peers`: what the gateway is measured beside;
 /// `e2e/peers/simulate`: what the simulator is.
 fn python(folder: &str) -> Result<PathBuf> {
-    let folder = root().join(folder);
-    environment(&folder.join("requirements.txt"), &folder.join(".venv"), &[])
+    environment(&root().join(folder).join("requirements.txt"), &root().join(folder).join(".venv"), None, &[])
 }
 
-/// A virtual environment with what a file of requirements wants, built with some variables where it is built.
-fn environment(wanted: &Path, at: &Path, variables: &[(&str, &str)]) -> Result<PathBuf> {
+/// Other versions of openai-python than `e2e/python` has, by whose uv they are installed.
+fn other_openai_pythons(python: &Path) -> Result<std::ffi::OsString> {
+    let uv = python.with_file_name("uv");
+    let other = |folder: &str| {
+        let folder = root().join(folder);
+        environment(&folder.join("requirements.txt"), &folder.join(".venv"), Some(&uv), &[])
+    };
+    Ok(std::env::join_paths([other("e2e/python/older")?, other("e2e/python/newest")?])?)
+}
+
+/// A virtual environment with what a file of requirements wants, by a uv that is there or one of its own, built with some
+/// variables where it is built.
+fn environment(wanted: &Path, at: &Path, uv: Option<&Path>, variables: &[(&str, &str)]) -> Result<PathBuf> {
     let bin = at.join("bin");
     // Written when everything is there: an installation that was stopped begins anew.
     let installed = at.join("requirements.txt");
     if std::fs::read(&installed).ok() != Some(std::fs::read(wanted)?) {
         let hint = "Python 3.10 or later, for radCAD up to 3.12, with venv and pip is needed for the clients and peers";
-        let create = ["-m", "venv", "--clear"];
-        install(Command::new("python3").args(create).arg(at)).context(hint)?;
-        // uv takes 4 seconds for what takes pip a minute.
-        let uv = ["install", "--quiet", "--no-compile", "uv==0.13.9"];
-        install(Command::new(bin.join("pip")).args(uv)).context(hint)?;
+        let uv = match uv {
+            // 1 second for what takes Python's own venv 10.
+            Some(uv) => {
+                let create = ["venv", "--quiet", "--clear", "--python", "python3"];
+                install(Command::new(uv).args(create).arg(at)).context(hint)?;
+                uv.to_owned()
+            }
+            None => {
+                let create = ["-m", "venv", "--clear"];
+                install(Command::new("python3").args(create).arg(at)).context(hint)?;
+                // uv takes 4 seconds for what takes pip a minute.
+                let uv = ["install", "--quiet", "--no-compile", "uv==0.13.9"];
+                install(Command::new(bin.join("pip")).args(uv)).context(hint)?;
+                bin.join("uv")
+            }
+        };
         let arguments = ["pip", "install", "--quiet", "--requirement"];
-        let mut uv = Command::new(bin.join("uv"));
-        uv.args(arguments).arg(wanted).arg("--python").arg(bin.join("python")).envs(variables.iter().copied());
+        let mut uv = Command::new(uv);
+        uv.args(arguments)
+            .arg(wanted)
+            .arg("--python")
+            .arg(bin.join("python"))
+            .envs(variables.iter().copied());
         install(&mut uv).context(hint)?;
         std::fs::copy(wanted, &installed)?;
     }
@@ -231,7 +256,7 @@ fn upstreams(only: Option<Server>) -> Result<()> {
             let wanted = root().join("e2e/upstreams").join(name).with_extension("txt");
             eprintln!("{name}: installed in target/upstreams where it is not there yet");
             let at = root().join("target/upstreams").join(name);
-            test.env(variable, environment(&wanted, &at, &[("CMAKE_ARGS", SMALL_LLAMA_CPP)])?);
+            test.env(variable, environment(&wanted, &at, None, &[("CMAKE_ARGS", SMALL_LLAMA_CPP)])?);
         }
     }
     run(&mut test)
@@ -247,7 +272,15 @@ fn anvil(modules: &Path) -> Result<PathBuf> {
 
 /// A Chromium, from Debian's packages where there is none.
 fn chromium() -> Result<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    of_debian(
+        &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+        "chromium",
+        "browser",
+    )
+}
+
+/// A program on the path under one of these names, else of Debian's package; `tests` need it.
+fn of_debian(names: &[&str], package: &str, tests: &str) -> Result<PathBuf> {
     let find = || {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -266,12 +299,12 @@ fn chromium() -> Result<PathBuf> {
         }
         install(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    let wanted = ["install", "-y", "--no-install-recommends", "chromium"];
+    let wanted = ["install", "-y", "--no-install-recommends", package];
     // Without its lists apt knows no packages at all.
-    apt(&wanted).or_else(|_| apt(&["update"]).and_then(|()| apt(&wanted))).context(
-        "the browser tests need Chromium: install it, so that one of chromium and google-chrome is on the path",
-    )?;
-    find().context("apt installed no chromium")
+    apt(&wanted).or_else(|_| apt(&["update"]).and_then(|()| apt(&wanted))).with_context(|| {
+        format!("the {tests} tests need one of {} on the path: install it", names.join(", "))
+    })?;
+    find().with_context(|| format!("apt installed no {package}"))
 }
 
 fn contracts(check: bool) -> Result<()> {
@@ -440,6 +473,7 @@ fn test() -> Result<()> {
     let anvil = anvil(&node_modules("contracts")?)?;
     let clients = node_modules("e2e")?;
     let (chromium, python) = (chromium()?, python("e2e/python")?);
+    let (curl, other_openai) = (of_debian(&["curl"], "curl", "gateway's")?, other_openai_pythons(&python)?);
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     contracts(true)?;
     // The fuzz targets need a nightly compiler; that their lock file is fresh does not.
@@ -451,6 +485,8 @@ fn test() -> Result<()> {
         .env("EARNEST_E2E", clients)
         .env("EARNEST_CHROMIUM", chromium)
         .env("EARNEST_PYTHON", python)
+        .env("EARNEST_OPENAI_PYTHONS", other_openai)
+        .env("EARNEST_CURL", curl)
         .env("EARNEST_SHOTS", root().join("target/shots")))?;
     gas(false, true, false)
 }

@@ -691,7 +691,8 @@ fn plan(options: &Options, most: &[u32]) -> Vec<(u32, Vec<usize>)> {
     let (ours, others): (Vec<usize>, Vec<usize>) =
         all.iter().partition(|&&index| options.targets[index].name.starts_with("earnest"));
     let common = ours.into_iter().map(half);
-    let common = common.map(|rate| (rate, all.iter().copied().filter(|&index| most[index] >= rate).collect()));
+    let common =
+        common.map(|rate| (rate, all.iter().copied().filter(|&index| most[index] >= rate).collect()));
     common.chain(others.into_iter().map(|index| (half(index), vec![index]))).collect()
 }
 
@@ -764,7 +765,8 @@ async fn latency(options: &Options) -> Result<Value> {
                 "cpu_us_per_request": spread(&figures.cpu, 0),
             });
             // Of the same rounds at the same rate.
-            if let Some(other) = bare.filter(|&bare| bare != index).and_then(|bare| seen.get(&(*rate, bare))) {
+            if let Some(other) = bare.filter(|&bare| bare != index).and_then(|bare| seen.get(&(*rate, bare)))
+            {
                 let ratios = |ours: &[f64], bares: &[f64]| -> Vec<f64> {
                     ours.iter().zip(bares).map(|(ours, bare)| ours / bare).collect()
                 };
@@ -780,7 +782,8 @@ async fn latency(options: &Options) -> Result<Value> {
             figure["max_rps"] = json!(most[index]);
             figure["max_rps_found"] = json!(searched[index]);
             if let Some(bare) = bare.filter(|&bare| bare != index) {
-                figure["max_rps_over_bare"] = json!(rounded(f64::from(most[index]) / f64::from(most[bare]), 2));
+                figure["max_rps_over_bare"] =
+                    json!(rounded(f64::from(most[index]) / f64::from(most[bare]), 2));
             }
         }
         figure

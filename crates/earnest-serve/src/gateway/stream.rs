@@ -558,29 +558,28 @@ impl Stream {
             });
             usage.extend_from_slice(format!("data: {event}\n\n").as_bytes());
         }
-        let held = self.held.take().unwrap_or_default();
-        self.sent.update(&usage);
-        self.sent.update(&held);
+        // Within the lines of the last event: some readers take an empty line for an event of its own.
+        let before = usage.len();
+        let mut end = usage;
+        write_event(&mut end, &self.held.take().unwrap_or_default());
+        if whole && self.endpoint != Endpoint::Responses {
+            end.extend_from_slice(b"data: [DONE]\n\n");
+        }
+        self.sent.update(&end);
+        let mut out = end.split_to(before);
         let charged = self.so_far.text.is_some() || (whole && !failed);
-        let mut out = usage;
         if charged {
             job.learn(&self.meter.served, &counted, seen.stated(&job.most));
             let answer = (whole && !failed).then(|| B256::from_slice(&self.sent.clone().finalize()));
             let charge = job.charge(&self.meter.served, counted, whole && !failed, answer, true);
             let receipt = serde_json::to_string(&charge.receipt).expect("a receipt is JSON");
-            // Within the lines of an event: some readers take an empty line for an event of its own.
             out.extend_from_slice(format!(": earnest-receipt {receipt}\n").as_bytes());
             state.whole = Some(charge);
         }
         drop(state);
-        write_event(&mut out, &held);
-        if whole {
-            if !failed {
-                self.meter.served.praise();
-            }
-            if self.endpoint != Endpoint::Responses {
-                out.extend_from_slice(b"data: [DONE]\n\n");
-            }
+        out.unsplit(end);
+        if whole && !failed {
+            self.meter.served.praise();
         }
         self.hand(out.freeze(), true);
     }
@@ -600,13 +599,20 @@ impl Stream {
     }
 }
 
-/// An event as it goes out: its lines end as all readers know.
+/// An event as it goes out: its lines end as all readers know, and behind them stands the only empty one. Some readers take
+/// each for an event.
 fn write_event(out: &mut BytesMut, event: &[u8]) {
-    if !event.contains(&b'\r') {
+    let text = event.strip_suffix(b"\n\n").unwrap_or_default();
+    let as_it_came = !text.starts_with(b"\n") && !text.ends_with(b"\n") && !text.contains(&b'\r');
+    if as_it_came && !text.is_empty() {
         out.extend_from_slice(event);
         return;
     }
-    for line in lines(event) {
+    let mut lines = lines(event).peekable();
+    if lines.peek().is_none() {
+        return;
+    }
+    for line in lines {
         out.extend_from_slice(line);
         out.extend_from_slice(b"\n");
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::{Address, B256, hex, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, eip712_domain, sol};
 use axum::http::{HeaderMap, HeaderValue, header};
-use earnest_chain::voucher::House;
 use earnest_chain::key::{Key, signer_of};
+use earnest_chain::voucher::House;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

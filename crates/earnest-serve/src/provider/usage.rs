@@ -176,17 +176,23 @@ mod tests {
         assert_eq!(UsageClaim::verify(&trailers, key.address(), house(31_337)), Ok(claim()));
         let nobody = Address::repeat_byte(1);
         assert_eq!(UsageClaim::verify(&trailers, nobody, house(31_337)), Err(UsageError::Signature(nobody)));
-                let refused = Err(UsageError::Signature(key.address()));
+        let refused = Err(UsageError::Signature(key.address()));
         assert_eq!(UsageClaim::verify(&trailers, key.address(), house(1)), refused);
         for name in [USAGE, SIGNATURE] {
             let mut fewer = trailers.clone();
             fewer.remove(name);
-            assert_eq!(UsageClaim::verify(&fewer, key.address(), house(31_337)), Err(UsageError::Missing(name)));
+            assert_eq!(
+                UsageClaim::verify(&fewer, key.address(), house(31_337)),
+                Err(UsageError::Missing(name))
+            );
         }
         let mut more = claim();
         more.usage = Some(Usage { prompt: 1, cached: 2, completion: 0 });
         let trailers = more.sign(&key, house(31_337));
-        assert!(matches!(UsageClaim::verify(&trailers, key.address(), house(31_337)), Err(UsageError::Unread(_))));
+        assert!(matches!(
+            UsageClaim::verify(&trailers, key.address(), house(31_337)),
+            Err(UsageError::Unread(_))
+        ));
     }
 
     #[test]

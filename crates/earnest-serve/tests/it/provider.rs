@@ -623,7 +623,8 @@ async fn a_provider_told_to_stop_ends_what_it_began() {
     gate.links(0).await;
     assert!(matches!(link.send(ask(CHAT, BODY)).await, Err(LinkError::Gone)), "nothing new");
     let rest = body.collect().await.expect("all of what was begun");
-    let claim = UsageClaim::verify(rest.trailers().expect("a claim"), link.provider, REALM.house()).expect("signed");
+    let claim =
+        UsageClaim::verify(rest.trailers().expect("a claim"), link.provider, REALM.house()).expect("signed");
     assert_eq!(claim.chunks, 50);
     working.task.await.expect("no panic").expect("it ends well");
 }

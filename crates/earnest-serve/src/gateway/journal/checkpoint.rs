@@ -46,7 +46,8 @@ impl Drop for Checkpoints {
 fn copy(connection: &Connection) -> rusqlite::Result<()> {
     for _ in 0..TIMES {
         let (pages, copied): (i64, i64) =
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+            connection
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
         if copied >= pages {
             break;
         }

@@ -311,5 +311,8 @@ fn the_log_is_copied_while_the_journal_is_open() {
     let before = std::fs::metadata(scratch.file()).unwrap().len();
     journal.write_all((0..2_000).map(|number| Entry::Charge(Box::new(charge(&format!("req_{number}"))))));
     let copied = || std::fs::metadata(scratch.file()).unwrap().len() > before + (100 << 10);
-    assert!((0..600).any(|_| copied() || { std::thread::sleep(Duration::from_millis(50)); false }));
+    assert!((0..600).any(|_| copied() || {
+        std::thread::sleep(Duration::from_millis(50));
+        false
+    }));
 }

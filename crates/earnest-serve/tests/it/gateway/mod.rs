@@ -6,6 +6,7 @@ mod upstreams;
 
 mod audit;
 mod campaign;
+mod clients;
 mod failover;
 mod hostile;
 mod leaving;
