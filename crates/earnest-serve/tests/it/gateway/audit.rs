@@ -32,7 +32,7 @@ async fn asks(lab: &Lab, holder: &Holder) -> u16 {
 }
 
 /// A chain that nobody answers for.
-fn nowhere() -> ChainThread {
+pub(super) fn nowhere() -> ChainThread {
     ChainThread::elsewhere().0
 }
 
@@ -169,7 +169,7 @@ async fn no_credit_is_given_where_the_chain_was_not_seen_for_long() {
     assert_eq!(asks(&lab, &holder).await, 200);
 }
 
-fn prices(lab: &Lab) -> earnest_serve::gateway::prices::PriceBook {
+pub(super) fn prices(lab: &Lab) -> earnest_serve::gateway::prices::PriceBook {
     let (chain, sender) = (lab.chain.clone(), lab.chain.clone());
     let till = earnest_serve::gateway::till::Till {
         chain,

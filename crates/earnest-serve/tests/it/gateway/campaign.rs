@@ -1,20 +1,98 @@
 //! A searching adversary at the gateway's doors: orders and vouchers with bytes changed, leavers at any byte, replays, slow
-//! readers, upstreams in trouble. Beside it an honest holder asks, and is served every time. `EARNEST_RUNS` says how many
-//! runs (100, where it does not): `cargo xtask campaign gateway`.
+//! readers, upstreams in trouble, a relay before a provider that alters what it passes and hangs up, a chain that goes away
+//! and a gateway that is started again meanwhile. Beside it an honest holder asks, and is served every time, but where the
+//! chain was not seen for too long. `EARNEST_RUNS` says how many runs (100, where it does not): `cargo xtask campaign
+//! gateway`.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::response::IntoResponse;
 use earnest_serve::gateway::order::{Order, Voucher};
+use earnest_serve::openai::dialect::Dialect;
+use earnest_serve::provider::dial::{Model, Provider};
+use earnest_serve::provider::doors::Admission;
+use earnest_serve::server::Limits;
 use futures_util::FutureExt;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
+use super::audit::{nowhere, prices};
 use super::lab::*;
 use super::mixes;
+
+/// A model that only a provider behind the relay has, and what of a charge that one asks.
+const FAR: &str = "example-far";
+const ASK: u16 = 8_000;
+
+/// Stands between a provider and the gateway. It may read and alter what it passes on, and hangs up now and then.
+struct Relay {
+    address: SocketAddr,
+    to: Arc<Mutex<String>>,
+    passing: Arc<Mutex<Vec<AbortHandle>>>,
+    altered: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = Relay {
+            address: listener.local_addr().unwrap(),
+            to: Arc::default(),
+            passing: Arc::default(),
+            altered: Arc::default(),
+        };
+        let (to, passing, altered) = (relay.to.clone(), relay.passing.clone(), relay.altered.clone());
+        tokio::spawn(async move {
+            for seed in 0.. {
+                let (provider, _) = listener.accept().await.unwrap();
+                let to = to.lock().unwrap().clone();
+                let one = tokio::spawn(pass_on(provider, to, altered.clone(), seed));
+                passing.lock().unwrap().push(one.abort_handle());
+            }
+        });
+        relay
+    }
+
+    /// To the gateway that is there now; what led to another is over.
+    fn leads_to(&self, lab: &Lab) {
+        self.passing.lock().unwrap().drain(..).for_each(|one| one.abort());
+        *self.to.lock().unwrap() = lab.base.trim_start_matches("http://").to_owned();
+    }
+}
+
+async fn pass_on(provider: TcpStream, to: String, altered: Arc<AtomicUsize>, seed: u64) {
+    let Ok(gateway) = TcpStream::connect(to).await else { return };
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let (mut from_provider, mut to_provider) = provider.into_split();
+    let (mut from_gateway, mut to_gateway) = gateway.into_split();
+    let altering = async {
+        let mut some = vec![0; 16 << 10];
+        while let Ok(count @ 1..) = from_provider.read(&mut some).await {
+            let bytes = &mut some[..count];
+            if dice.random_ratio(1, 3)
+                && let Some(at) = bytes.windows(4).position(|four| four == b"word")
+            {
+                bytes[at + 1] = b'0';
+                altered.fetch_add(1, Ordering::Relaxed);
+            }
+            if dice.random_ratio(1, 60) || to_gateway.write_all(bytes).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = altering => {}
+        _ = tokio::io::copy(&mut from_gateway, &mut to_provider) => {}
+    }
+}
 
 fn runs() -> usize {
     std::env::var("EARNEST_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(100)
@@ -51,7 +129,8 @@ fn question(dice: &mut ChaCha8Rng) -> Value {
         "ill": if dice.random_ratio(1, 6) { dice.random_range(1..4) } else { 0 },
         "turn": dice.random_range(0..40),
     });
-    let mut body = json!({"model": MODEL, "stream": dice.random_ratio(1, 2), "max_tokens": 4_000, "user": wish.to_string(),
+    let model = if dice.random_ratio(1, 3) { FAR } else { MODEL };
+    let mut body = json!({"model": model, "stream": dice.random_ratio(1, 2), "max_tokens": 4_000, "user": wish.to_string(),
         "messages": [{"role": "user", "content": "hello"}]});
     if dice.random_ratio(1, 4) {
         let (name, value) = [
@@ -89,7 +168,7 @@ async fn leaves(lab: &Lab, holder: &Holder, body: &Value, dice: &mut ChaCha8Rng)
         request.truncate(dice.random_range(0..request.len()));
     }
     let _ = stream.write_all(&request).await;
-    let most = [0, 1, 100, 600, 2_000, 100_000][dice.random_range(0..6)];
+    let most = [0, 1, dice.random_range(0..3_000), 2_000, 100_000][dice.random_range(0..5)];
     let mut read = 0;
     let mut some = vec![0; if dice.random_ratio(1, 4) { 7 } else { 4_096 }];
     while read < most {
@@ -117,18 +196,78 @@ async fn forges(lab: &Lab, holder: &Holder, dice: &mut ChaCha8Rng) {
     let _ = lab.order(holder, &Order::Renew { voucher }).await;
 }
 
+/// A gateway with its own upstream, and a provider behind a relay.
+async fn lab_with(relay: &Relay) -> Lab {
+    let plan = include_str!("../../../../../examples/plans/quickstart.toml");
+    let far = r#"
+[[price_list.models]]
+name = "example-far"
+input = "0.5 credits per million"
+output = "2 credits per million"
+
+[providers]
+share = "80%"
+held_back = "20%"
+min_stake = "10_000 credits"
+thawing = "21 days"
+cold_start = "100_000 credits"
+epoch = "1 day"
+"#;
+    let mut upstream = None;
+    let lab = Lab::on(&format!("{plan}{far}"), "campaign", Limits::for_gateway(), |settings| {
+        settings.names = vec![relay.address.to_string()];
+        settings.providers = Admission::Anyone;
+        settings.share_bps = ASK;
+        upstream = Some(settings.upstreams[0].url.parse().unwrap());
+    })
+    .await;
+    relay.leads_to(&lab);
+    let dialect = Dialect { upstream: "tiny".into(), ..Dialect::default() };
+    let provider = Provider {
+        gateway: format!("http://{}", relay.address).parse().unwrap(),
+        key: key("provider"),
+        upstream: upstream.unwrap(),
+        upstream_key: None,
+        headers: Default::default(),
+        models: vec![Model { name: FAR.into(), dialect, elsewhere: None }],
+        ask: ASK,
+        concurrency: 1_000,
+        links: 1,
+        folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("campaign-provider"),
+        patience: Duration::from_secs(60),
+    };
+    tokio::spawn(provider.run(std::future::pending(), |_| {}));
+    lab
+}
+
+/// The chain cannot be seen from now on; it was seen so many seconds ago.
+fn seen(lab: &Lab, holders: &[&Holder], secs: u64) {
+    for holder in holders {
+        lab.change(holder, |held| held.seen = Instant::now().checked_sub(Duration::from_secs(secs)));
+    }
+}
+
+/// Bytes that this process holds; 0 where the system does not say.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_tried_what_was_served_can_be_claimed() {
-    let lab = Lab::open("campaign").await;
+    let relay = Relay::start().await;
+    let mut lab = lab_with(&relay).await;
     answers(&lab);
     let honest = lab.holder("honest", 1_000_000_000).await;
     let mut thieves = Vec::new();
     for number in 0..4 {
         thieves.push(lab.holder(&format!("thief {number}"), 1_000_000_000).await);
     }
+    let everyone: Vec<&Holder> = thieves.iter().chain([&honest]).collect();
     let mut dice = ChaCha8Rng::seed_from_u64(20_261_127);
     let (runs, began) = (runs(), Instant::now());
-    let mut paid = 0;
+    let (mut paid, mut away, mut outages) = (0, false, 0);
     for run in 0..runs {
         let thief = &thieves[dice.random_range(0..thieves.len())];
         let body = question(&mut dice);
@@ -147,29 +286,63 @@ async fn whatever_is_tried_what_was_served_can_be_claimed() {
             assert_eq!(status, 200, "run {run}: the honest holder is refused: {answer}");
             paid += cost(7, 3);
         }
-        if run % 50 == 49 || run + 1 == runs {
-            for holder in thieves.iter().chain([&honest]) {
+        if run % 100 == 74 {
+            // The gateway is started again, and the chain is gone: credit goes on for as long as it was seen lately.
+            (away, outages) = (true, outages + 1);
+            for holder in &everyone {
                 lab.charged_at_rest(&holder.secret).await;
             }
-            lab.round().await.unwrap_or_else(|error| panic!("run {run}: {error:#}"));
-            let mut claimed = 0;
-            for holder in thieves.iter().chain([&honest]) {
-                let charged = lab.charged(&holder.secret).await;
-                let (_, on_chain) = lab.on_chain(holder);
-                assert_eq!(on_chain, charged, "run {run}: what was charged is not what the chain gave");
-                claimed += on_chain;
-            }
-            assert_eq!(lab.statement().1, claimed, "run {run}: not all is stated");
-            assert_eq!(lab.charged(&honest.secret).await, paid, "run {run}");
-            assert_eq!(lab.gateway.metrics.in_flight.get(), 0);
+            let prices = prices(&lab);
+            lab.restart_by([nowhere(), nowhere()], |_| {}).await;
+            lab.gateway.set_prices(prices);
+            relay.leads_to(&lab);
+            seen(&lab, &everyone, 0);
         }
+        if run % 50 < 49 && run + 1 < runs {
+            continue;
+        }
+        for holder in &everyone {
+            lab.charged_at_rest(&holder.secret).await;
+        }
+        if std::mem::take(&mut away) {
+            assert!(lab.round().await.is_err(), "run {run}: nothing can be claimed");
+            seen(&lab, &everyone, 301);
+            let asked = lab.oracle.count();
+            for holder in &everyone {
+                assert_eq!(lab.chat(&holder.secret, &hello()).await.0, 503, "run {run}: a third of 900 s");
+            }
+            assert_eq!(lab.oracle.count(), asked);
+            lab.restart().await;
+            relay.leads_to(&lab);
+        }
+        lab.round().await.unwrap_or_else(|error| panic!("run {run}: {error:#}"));
+        let mut claimed = 0;
+        for holder in &everyone {
+            let charged = lab.charged(&holder.secret).await;
+            let (_, on_chain) = lab.on_chain(holder);
+            assert_eq!(on_chain, charged, "run {run}: what was charged is not what the chain gave");
+            claimed += on_chain;
+        }
+        let (_, settled, pay) = lab.statement();
+        assert_eq!(settled, claimed, "run {run}: not all is stated");
+        assert!(pay * 10_000 <= settled * u128::from(ASK), "run {run}: {pay} of {settled} is paid");
+        assert_eq!(lab.charged(&honest.secret).await, paid, "run {run}");
+        assert_eq!(lab.gateway.metrics.in_flight.get(), 0);
     }
-    // Nothing that was asked for is forgotten: what the upstream made, less what nobody took, was charged.
+    let (altered, disk, memory) = (relay.altered.load(Ordering::Relaxed), lab.disk(), memory());
     eprintln!(
-        "{runs} runs in {:.1} s, {} questions went upstream",
+        "{runs} runs in {:.1} s, {} questions went upstream, {altered} pieces were altered on their way, the chain went away {outages} times; {} KiB on the disk, {} MiB of memory",
         began.elapsed().as_secs_f64(),
-        lab.oracle.count()
+        lab.oracle.count(),
+        disk >> 10,
+        memory >> 20,
     );
+    // A charge with its receipt, what is kept for 80 Idempotency-Keys of at most 400 kB, and the log.
+    assert!(disk < 2_048 * runs as u64 + (32 << 20) + (64 << 20), "{disk} bytes on the disk");
+    // Beside other tests the memory is theirs, too.
+    let alone = std::env::var_os("EARNEST_RUNS").is_some();
+    assert!(!alone || memory < 512 << 20, "{memory} bytes of memory");
+    assert!(runs < 100 || (altered > 0 && outages > 0), "nothing of that was tried");
 }
 
 #[test]

@@ -460,6 +460,12 @@ impl Lab {
         (said.number, said.settled, said.pay)
     }
 
+    /// Bytes of the gateway's folder.
+    pub(super) fn disk(&self) -> u64 {
+        let files = std::fs::read_dir(&self.settings.folder).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+
     pub(super) fn cash_of(&self, who: Address) -> u128 {
         let at = self.at.cash;
         let call = earnest_chain::bindings::Credit::balanceOfCall { account: who };
