@@ -485,11 +485,21 @@ async fn whole(
             return Err(Box::new((Some(job), trouble)));
         }
     };
-    let signed = served.signs().then(|| {
+    let signed = if served.signs() {
         let sha = B256::from_slice(&Sha256::digest(&came));
-        signed_usage(trailers.as_ref(), &served, gateway.house, &job.id, sha, seen.stated(&job.most))
-    });
-    let counted = seen.count(&job.most, signed.flatten(), served.hidden(&job.most));
+        let stated = seen.stated(&job.most);
+        match signed_usage(trailers.as_ref(), &served, gateway.house, &job.id, sha, stated) {
+            Ok(signed) => signed,
+            // Nothing of it has gone out: whoever altered it on its way, another may be asked.
+            Err(error) => {
+                let why = format!("the provider's answer is not the one that it signed: {error}");
+                return Err(Box::new((Some(job), Trouble::Next(Refusal::Upstream(why)))));
+            }
+        }
+    } else {
+        None
+    };
+    let counted = seen.count(&job.most, signed, served.hidden(&job.most));
     job.learn(&served, &counted, seen.stated(&job.most));
     if !seen.failed {
         served.praise();

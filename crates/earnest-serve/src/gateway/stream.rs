@@ -29,7 +29,7 @@ use crate::openai::answer::{Counted, Seen, is_the_model};
 use crate::openai::events::{Events, TooLong, data_of, lines};
 use crate::openai::fault::Fault;
 use crate::openai::usage::Resolved;
-use crate::provider::usage::{self, UsageClaim};
+use crate::provider::usage::{self, UsageClaim, UsageError};
 
 /// Bytes of a stream that are kept for its `Idempotency-Key` at most.
 const KEPT: usize = 16 << 20;
@@ -541,11 +541,20 @@ impl Stream {
         let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.reading = false;
         let State { job: Some(job), seen, .. } = &*state else { return };
-        let whole = !self.broken;
         let failed = seen.failed;
-        let counted = match whole {
-            true => seen.count(&job.most, self.signed(job, seen), self.meter.served.hidden(&job.most)),
-            false => seen.count_part(&job.most, self.so_far.text, self.meter.served.hidden(&job.most)),
+        // Where the provider does not end in time it is not known. What was altered on its way is not to pass for whole.
+        let signed = match if self.broken { Ok(None) } else { self.signed(job, seen) } {
+            Err(UsageError::Missing(_)) => Ok(None),
+            signed => signed,
+        };
+        if let Err(error) = &signed {
+            let why = format!("the provider's answer is not the one that it signed: {error}");
+            self.held = Some(format!("data: {}\n\n", Refusal::Upstream(why).body()).into());
+        }
+        let whole = !self.broken && signed.is_ok();
+        let counted = match signed {
+            Ok(signed) if whole => seen.count(&job.most, signed, self.meter.served.hidden(&job.most)),
+            _ => seen.count_part(&job.most, self.so_far.text, self.meter.served.hidden(&job.most)),
         };
         // The usage that is charged is told to who asked for it, where nobody else told it.
         let mut usage = BytesMut::new();
@@ -585,8 +594,8 @@ impl Stream {
     }
 
     /// What the provider signed for, if it signs.
-    fn signed(&self, job: &Job, seen: &Seen) -> Option<Resolved> {
-        let came = self.came.clone()?;
+    fn signed(&self, job: &Job, seen: &Seen) -> Result<Option<Resolved>, UsageError> {
+        let Some(came) = self.came.clone() else { return Ok(None) };
         let answer = B256::from_slice(&came.finalize());
         signed_usage(
             self.trailers.as_ref(),
@@ -650,8 +659,8 @@ pub fn told(endpoint: Endpoint, counted: &Counted) -> serde_json::Value {
     }
 }
 
-/// What a provider signed for at the end of an answer. What is missing, or is about other bytes than came, costs it a
-/// strike and is nothing.
+/// What a provider signed for at the end of an answer, if it signs. What is missing, or is about other bytes than came, costs
+/// it a strike.
 pub fn signed_usage(
     trailers: Option<&HeaderMap>,
     served: &Served,
@@ -659,17 +668,11 @@ pub fn signed_usage(
     id: &str,
     answer: B256,
     stated: Resolved,
-) -> Option<Resolved> {
-    let asked = served.asked?;
+) -> Result<Option<Resolved>, UsageError> {
+    let Some(asked) = served.asked else { return Ok(None) };
     let seen = usage::Seen { request: id, request_sha256: asked, response_sha256: answer };
-    let claim = match UsageClaim::of(trailers, served.provider, house, seen) {
-        Ok(claim) => claim,
-        Err(_) => {
-            served.strike();
-            return None;
-        }
-    };
-    let usage = claim.usage?;
+    let claim = UsageClaim::of(trailers, served.provider, house, seen).inspect_err(|_| served.strike())?;
+    let Some(usage) = claim.usage else { return Ok(None) };
     let some = |count: u64| Some(count).filter(|count| *count > 0);
     let signed = Resolved {
         input: some(usage.prompt),
@@ -681,7 +684,7 @@ pub fn signed_usage(
     if (signed.input, signed.output) != (stated.input, stated.output) {
         served.strike();
     }
-    Some(signed)
+    Ok(Some(signed))
 }
 
 impl HttpBody for Stream {

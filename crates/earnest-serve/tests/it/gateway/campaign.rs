@@ -40,8 +40,15 @@ struct Relay {
     altered: Arc<AtomicUsize>,
 }
 
+/// One piece in so many is altered, and after one in so many it hangs up.
+#[derive(Clone, Copy)]
+struct Malice {
+    alters: u32,
+    hangs_up: u32,
+}
+
 impl Relay {
-    async fn start() -> Self {
+    async fn start(malice: Malice) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let relay = Relay {
             address: listener.local_addr().unwrap(),
@@ -54,7 +61,7 @@ impl Relay {
             for seed in 0.. {
                 let (provider, _) = listener.accept().await.unwrap();
                 let to = to.lock().unwrap().clone();
-                let one = tokio::spawn(pass_on(provider, to, altered.clone(), seed));
+                let one = tokio::spawn(pass_on(provider, to, altered.clone(), malice, seed));
                 passing.lock().unwrap().push(one.abort_handle());
             }
         });
@@ -68,7 +75,7 @@ impl Relay {
     }
 }
 
-async fn pass_on(provider: TcpStream, to: String, altered: Arc<AtomicUsize>, seed: u64) {
+async fn pass_on(provider: TcpStream, to: String, altered: Arc<AtomicUsize>, malice: Malice, seed: u64) {
     let Ok(gateway) = TcpStream::connect(to).await else { return };
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let (mut from_provider, mut to_provider) = provider.into_split();
@@ -77,13 +84,13 @@ async fn pass_on(provider: TcpStream, to: String, altered: Arc<AtomicUsize>, see
         let mut some = vec![0; 16 << 10];
         while let Ok(count @ 1..) = from_provider.read(&mut some).await {
             let bytes = &mut some[..count];
-            if dice.random_ratio(1, 3)
+            if dice.random_ratio(1, malice.alters)
                 && let Some(at) = bytes.windows(4).position(|four| four == b"word")
             {
                 bytes[at + 1] = b'0';
                 altered.fetch_add(1, Ordering::Relaxed);
             }
-            if dice.random_ratio(1, 60) || to_gateway.write_all(bytes).await.is_err() {
+            if dice.random_ratio(1, malice.hangs_up) || to_gateway.write_all(bytes).await.is_err() {
                 break;
             }
         }
@@ -233,7 +240,7 @@ epoch = "1 day"
         ask: ASK,
         concurrency: 1_000,
         links: 1,
-        folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("campaign-provider"),
+        folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("relayed-{}", relay.address.port())),
         patience: Duration::from_secs(60),
     };
     tokio::spawn(provider.run(std::future::pending(), |_| {}));
@@ -247,6 +254,40 @@ fn seen(lab: &Lab, holders: &[&Holder], secs: u64) {
     }
 }
 
+/// It was altered, and does not end in an error.
+fn passes_for_whole(answer: &str) -> bool {
+    answer.contains("w0rd") && !answer.contains("\"error\"")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_relay_altered_does_not_pass_for_the_providers() {
+    let relay = Relay::start(Malice { alters: 1, hangs_up: u32::MAX }).await;
+    let lab = lab_with(&relay).await;
+    answers(&lab);
+    let holder = lab.holder("alice", 1_000_000).await;
+    let mut changes = lab.gateway.roster.changes();
+    while lab.gateway.roster.links().is_empty() {
+        changes.changed().await.unwrap();
+    }
+    let ask = |stream: bool| {
+        let wish = json!({"words": 3}).to_string();
+        json!({"model": FAR, "stream": stream, "user": wish, "messages": [{"role": "user", "content": "hello"}]})
+    };
+    // In one piece: nothing of it goes out, and nothing is charged.
+    let (status, answer) = lab.chat(&holder.secret, &ask(false)).await;
+    assert!(status >= 500 && !answer.to_string().contains("w0rd"), "{status} {answer}");
+    assert_eq!(lab.charged_at_rest(&holder.secret).await, 0);
+    // In pieces some has gone out already: it ends in an error, and what was written of it is charged.
+    lab.gateway.routes.forget();
+    let answer = lab.post(&holder.secret, "/chat/completions", &ask(true)).send().await.unwrap();
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("w0rd") && text.contains("is not the one that it signed"), "{text}");
+    assert!(!text.contains("[DONE]"), "{text}");
+    let charged = lab.charged_at_rest(&holder.secret).await;
+    assert!((1..=cost(7, 3)).contains(&charged), "{charged}");
+    assert!(relay.altered.load(Ordering::Relaxed) >= 2);
+}
+
 /// Bytes that this process holds; 0 where the system does not say.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -256,7 +297,7 @@ fn memory() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_tried_what_was_served_can_be_claimed() {
-    let relay = Relay::start().await;
+    let relay = Relay::start(Malice { alters: 3, hangs_up: 60 }).await;
     let mut lab = lab_with(&relay).await;
     answers(&lab);
     let honest = lab.holder("honest", 1_000_000_000).await;
@@ -275,7 +316,8 @@ async fn whatever_is_tried_what_was_served_can_be_claimed() {
             0 => forges(&lab, thief, &mut dice).await,
             1 => {
                 let answer = lab.post(&thief.secret, "/chat/completions", &body).send().await.unwrap();
-                drop(answer.bytes().await);
+                let altered = answer.text().await.is_ok_and(|text| passes_for_whole(&text));
+                assert!(!altered, "run {run}: {body}");
             }
             _ => leaves(&lab, thief, &body, &mut dice).await,
         }
