@@ -50,7 +50,7 @@ pub struct Held {
 
 impl Held {
     /// The entry that must be on the disk before a byte leaves of what was admitted last; none: it is there.
-    fn lease(&mut self, is_durable: impl Fn(u64) -> bool) -> Option<u64> {
+    fn lease(&mut self, is_durable: impl Fn(u64) -> bool, write: impl FnOnce(u128) -> u64) -> Option<u64> {
         while let Some((upto, entry)) = self.leases.front().copied()
             && is_durable(entry)
         {
@@ -61,7 +61,13 @@ impl Held {
         if needed <= self.on_disk {
             return None;
         }
-        self.leases.iter().find(|(upto, _)| *upto >= needed).map(|(_, entry)| *entry)
+        if let Some((_, entry)) = self.leases.iter().find(|(upto, _)| *upto >= needed) {
+            return Some(*entry);
+        }
+        // The books have room that the disk does not know: the chain had claimed more than was charged.
+        let entry = write(needed);
+        self.leases.push_back((needed, entry));
+        Some(entry)
     }
 }
 
@@ -230,11 +236,9 @@ impl ApiKey {
         match held.admit(reserve, lease) {
             Ok(lease) => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
-                if let Some(upto) = lease {
-                    let entry = journal.write(Entry::Lease(self.line.id, upto));
-                    held.leases.push_back((upto, entry));
-                }
-                Ok(held.lease(|entry| journal.is_durable(entry)))
+                let write = |upto| journal.write(Entry::Lease(self.line.id, upto));
+                held.leases.extend(lease.map(|upto| (upto, write(upto))));
+                Ok(held.lease(|entry| journal.is_durable(entry), write))
             }
             Err(refused) => {
                 budget.settle(reserve, 0, day);
@@ -280,7 +284,7 @@ mod tests {
             if let Some(upto) = held.admit(reserve, 100).unwrap() {
                 held.leases.push_back((upto, entry));
             }
-            held.lease(|entry| entry <= durable)
+            held.lease(|entry| entry <= durable, |_| entry)
         };
         assert_eq!(admit(10, 1, 0), Some(1));
         assert_eq!(admit(10, 2, 0), Some(1), "it found the lease of another, which is not there yet");
@@ -289,5 +293,9 @@ mod tests {
         assert_eq!(admit(50, 3, 1), Some(2));
         assert_eq!(admit(10, 3, 2), None);
         assert_eq!(held.leases, [(240, 3)], "what is on the disk is forgotten");
+        // The chain shows a claim that these books do not have; what was in flight then costs little.
+        held.books.leased = 500;
+        held.books.reserved = 300;
+        assert_eq!(held.lease(|entry| entry <= 3, |upto| u64::try_from(upto).unwrap()), Some(300));
     }
 }

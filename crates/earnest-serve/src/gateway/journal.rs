@@ -438,18 +438,20 @@ impl Journal {
         let queue = Arc::new(Queue::default());
         let (told, durable) = watch::channel(0);
         let entries = queue.clone();
+        // Before there is a thread that would have to be stopped.
+        let (reader, copier) = (connect()?, connect()?);
         let writer = std::thread::Builder::new().name("journal".into()).spawn(move || {
             write(connection, totals, &entries, &told);
             entries.close();
         })?;
-        let checkpoints = Checkpoints::start(connect()?)?;
+        let checkpoints = Checkpoints::start(copier)?;
         let journal = Journal {
             path: path.to_path_buf(),
             bounds,
             room,
             queue,
             durable,
-            reader: Mutex::new(connect()?),
+            reader: Mutex::new(reader),
             writer: Mutex::new(Some(writer)),
             checkpoints: Mutex::new(Some(checkpoints)),
             lock: Mutex::new(Some(lock)),

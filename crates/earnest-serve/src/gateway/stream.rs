@@ -26,6 +26,7 @@ use super::room::Room;
 use super::route::{Begun, Body, Served, Trouble};
 use crate::openai::Endpoint;
 use crate::openai::answer::{Counted, Seen, is_the_model};
+use crate::openai::count::Text;
 use crate::openai::events::{Events, TooLong, data_of, lines};
 use crate::openai::fault::Fault;
 use crate::openai::usage::Resolved;
@@ -170,13 +171,15 @@ pub struct Stream {
     /// Of what came, where who answers signs it.
     came: Option<Sha256>,
     so_far: Progress,
-    /// An error, or the last event of a response: it goes out with the receipt.
-    held: Option<Bytes>,
+    /// An error, or the last event of a response, and the text before it: it goes out with the receipt.
+    held: Option<(Bytes, Text)>,
     /// What came first is no event: it is gathered for its reason.
     other: Option<BytesMut>,
     begun: bool,
     last_event: bool,
     broken: bool,
+    /// The provider was not waited for any longer behind its last word.
+    gave_up: bool,
     trouble: Option<Trouble>,
     outbox: VecDeque<(Bytes, Progress, bool)>,
     finished: bool,
@@ -232,6 +235,7 @@ impl Stream {
             begun: false,
             last_event: false,
             broken: false,
+            gave_up: false,
             trouble: None,
             outbox: VecDeque::new(),
             finished: false,
@@ -285,6 +289,11 @@ impl Stream {
                 self.silence.as_mut().reset(Instant::now() + patience);
                 Poll::Ready(())
             }
+            // Everything was said, and nobody signs for it.
+            Poll::Ready(Some(Err(_))) if self.last_event && !self.meter.served.signs() => {
+                self.upstream = None;
+                Poll::Ready(())
+            }
             Poll::Ready(Some(Err(error))) => {
                 self.break_off(&format!("the provider broke off: {error}"));
                 Poll::Ready(())
@@ -298,7 +307,7 @@ impl Stream {
                     let secs = self.patience.as_secs();
                     // Everything was said; only its end did not come.
                     match self.last_event || self.all_finished() {
-                        true => self.upstream = None,
+                        true => (self.upstream, self.gave_up) = (None, true),
                         false => self.break_off(&format!("the provider was silent for {secs} s")),
                     }
                     Poll::Ready(())
@@ -392,9 +401,7 @@ impl Stream {
             // without data.
             // Before the first event nothing goes out: another provider may be asked still.
             let begun = self.so_far.bytes > 0 || !out.is_empty();
-            for comment in lines(event)
-                .filter(|line| begun && line.starts_with(b":") && !line.starts_with(b": earnest-"))
-            {
+            for comment in lines(event).filter(|line| begun && line.starts_with(b":") && !is_ours(line)) {
                 out.extend_from_slice(comment);
                 out.extend_from_slice(b"\n");
             }
@@ -424,7 +431,7 @@ impl Stream {
                 return self.none(&data);
             }
         };
-        self.so_far.text = state.seen.written();
+        let before = std::mem::replace(&mut self.so_far.text, state.seen.written());
         let over = state.seen.over;
         drop(state);
         if read.error || read.choice_error || lines(event).any(|line| line == b"event: error") {
@@ -446,7 +453,7 @@ impl Stream {
             self.broken = true;
             self.upstream = None;
             self.meter.served.strike();
-            self.held = Some(format!("data: {}\n\n", refusal.body()).into());
+            self.hold_error(&refusal);
             return;
         }
         if let Some(said) = &read.model
@@ -457,11 +464,13 @@ impl Stream {
                 self.trouble = Some(Trouble::Next(Refusal::Upstream(why)));
                 return;
             }
+            self.so_far.text = before;
             self.hand(std::mem::take(out).freeze(), false);
             return self.break_off(&why);
         }
         let text = self.so_far.text;
         if text.bytes - text.data > self.most_bytes {
+            self.so_far.text = before;
             self.hand(std::mem::take(out).freeze(), false);
             return self.break_off("the provider does not end its answer");
         }
@@ -480,7 +489,7 @@ impl Stream {
         let event = renamed.unwrap_or_else(|| event.clone());
         if self.endpoint == Endpoint::Responses && over {
             self.last_event = true;
-            self.held = Some(event);
+            self.held = Some((event, before));
             return;
         }
         write_event(out, &event);
@@ -529,7 +538,15 @@ impl Stream {
         }
         self.broken = true;
         self.meter.served.strike();
-        self.held = Some(format!("data: {}\n\n", Refusal::Upstream(why.into()).body()).into());
+        self.hold_error(&Refusal::Upstream(why.into()));
+    }
+
+    /// An error is the last event. Another that was held does not go out, nor does its text.
+    fn hold_error(&mut self, refusal: &Refusal) {
+        let event = format!("data: {}\n\n", refusal.body()).into();
+        if let Some((_, before)) = self.held.replace((event, self.so_far.text)) {
+            self.so_far.text = before;
+        }
     }
 
     /// The end: the receipt, and what says that it is the end.
@@ -538,20 +555,16 @@ impl Stream {
             return;
         }
         self.finished = true;
+        let signed = self.signed();
+        if let Err(error) = &signed {
+            let why = format!("the provider's answer is not the one that it signed: {error}");
+            self.hold_error(&Refusal::Upstream(why));
+        }
+        let whole = !self.broken && signed.is_ok();
         let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.reading = false;
         let State { job: Some(job), seen, .. } = &*state else { return };
         let failed = seen.failed;
-        // Where the provider does not end in time it is not known. What was altered on its way is not to pass for whole.
-        let signed = match if self.broken { Ok(None) } else { self.signed(job, seen) } {
-            Err(UsageError::Missing(_)) => Ok(None),
-            signed => signed,
-        };
-        if let Err(error) = &signed {
-            let why = format!("the provider's answer is not the one that it signed: {error}");
-            self.held = Some(format!("data: {}\n\n", Refusal::Upstream(why).body()).into());
-        }
-        let whole = !self.broken && signed.is_ok();
         let counted = match signed {
             Ok(signed) if whole => seen.count(&job.most, signed, self.meter.served.hidden(&job.most)),
             _ => seen.count_part(&job.most, self.so_far.text, self.meter.served.hidden(&job.most)),
@@ -570,7 +583,7 @@ impl Stream {
         // Within the lines of the last event: some readers take an empty line for an event of its own.
         let before = usage.len();
         let mut end = usage;
-        write_event(&mut end, &self.held.take().unwrap_or_default());
+        write_event(&mut end, &self.held.take().unwrap_or_default().0);
         if whole && self.endpoint != Endpoint::Responses {
             end.extend_from_slice(b"data: [DONE]\n\n");
         }
@@ -593,31 +606,39 @@ impl Stream {
         self.hand(out.freeze(), true);
     }
 
-    /// What the provider signed for, if it signs.
-    fn signed(&self, job: &Job, seen: &Seen) -> Result<Option<Resolved>, UsageError> {
-        let Some(came) = self.came.clone() else { return Ok(None) };
+    /// What the provider signed for, if it signs and the answer is not broken. Where it does not end in time that is not
+    /// known; else what was altered on its way, or lacks the signature, is not to pass for whole.
+    fn signed(&self) -> Result<Option<Resolved>, UsageError> {
+        let (Some(came), false) = (self.came.clone(), self.broken) else { return Ok(None) };
+        let state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { job: Some(job), seen, .. } = &*state else { return Ok(None) };
         let answer = B256::from_slice(&came.finalize());
-        signed_usage(
-            self.trailers.as_ref(),
-            &self.meter.served,
-            self.house,
-            &job.id,
-            answer,
-            seen.stated(&job.most),
-        )
+        let (trailers, served, stated) = (self.trailers.as_ref(), &self.meter.served, seen.stated(&job.most));
+        match signed_usage(trailers, served, self.house, &job.id, answer, stated) {
+            Err(UsageError::Missing(_)) if self.gave_up => Ok(None),
+            signed => signed,
+        }
     }
+}
+
+/// A comment that only the gateway makes: a receipt is its own.
+fn is_ours(line: &[u8]) -> bool {
+    line.starts_with(b": earnest-") || line.starts_with(b":earnest-")
 }
 
 /// An event as it goes out: its lines end as all readers know, and behind them stands the only empty one. Some readers take
 /// each for an event.
 fn write_event(out: &mut BytesMut, event: &[u8]) {
     let text = event.strip_suffix(b"\n\n").unwrap_or_default();
-    let as_it_came = !text.starts_with(b"\n") && !text.ends_with(b"\n") && !text.contains(&b'\r');
+    let as_it_came = !text.starts_with(b"\n")
+        && !text.ends_with(b"\n")
+        && !text.contains(&b'\r')
+        && !lines(text).any(is_ours);
     if as_it_came && !text.is_empty() {
         out.extend_from_slice(event);
         return;
     }
-    let mut lines = lines(event).peekable();
+    let mut lines = lines(event).filter(|line| !is_ours(line)).peekable();
     if lines.peek().is_none() {
         return;
     }

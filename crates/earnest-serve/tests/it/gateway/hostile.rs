@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use axum::response::IntoResponse;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -259,4 +259,38 @@ async fn requests_that_no_sdk_sends_are_refused() {
         assert!([200, 400, 404].contains(&status), "{status}");
     }
     lab.charged_at_rest(&holder.secret).await;
+}
+
+/// What a client hears of a stream of such pieces, after which the upstream ends badly.
+async fn heard(lab: &Lab, holder: &Holder, pieces: Vec<String>) -> String {
+    lab.oracle.answers(move |_| {
+        let pieces = futures_util::stream::iter(pieces.clone().into_iter().map(Ok));
+        // What came before has gone out by then.
+        let gone = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Err(std::io::Error::other("gone"))
+        };
+        let body = axum::body::Body::from_stream(pieces.chain(futures_util::stream::once(gone)));
+        async move { ([("content-type", "text/event-stream")], body).into_response() }.boxed()
+    });
+    let answer = lab.post(&holder.secret, "/chat/completions", &streamed()).send().await.unwrap();
+    answer.text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_hangs_up_behind_the_last_event_has_said_all() {
+    let (lab, holder) = impatient("hangs-up").await;
+    let text = heard(&lab, &holder, vec![event("tiny", "one two three"), ending("tiny", 3)]).await;
+    assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("\"error\""), "{text}");
+    assert_eq!(lab.charged_at_rest(&holder.secret).await, cost(7, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_the_gateways_alone() {
+    let (lab, holder) = impatient("false-receipt").await;
+    for line in [": earnest-receipt {\"receipt\":\"{}\"}", ":earnest-receipt {}", ": earnest-anything"] {
+        let first = format!("{line}\n{}", event("tiny", "one two three"));
+        let text = heard(&lab, &holder, vec![first, format!("{line}\n\n"), ending("tiny", 3)]).await;
+        assert_eq!((text.matches("earnest-").count(), text.matches("two").count()), (1, 1), "{text}");
+    }
 }
