@@ -165,13 +165,14 @@ impl Story {
             streamed += streams;
         }
 
+        // A client has its answer a moment before it is charged.
+        gateway.drain(Duration::from_secs(10)).await;
         let round = gateway.clone();
         tokio::task::spawn_blocking(move || round.round(true)).await??;
         let pays = self.collect(&gateway, &chain, &till).await?;
         let spent = self.count(&gateway, &place, served, streamed, model, pays)?;
         lab.abort();
         serving.abort();
-        gateway.roster.close();
         let closing = gateway.clone();
         tokio::task::spawn_blocking(move || closing.close()).await?;
         Ok(spent)
