@@ -67,10 +67,6 @@ mod typed {
             bytes32 body;
         }
 
-        struct ProviderUsage {
-            bytes32 usage;
-        }
-
         struct DepositProof {
             ChannelConfig channel;
             uint256 salt;
@@ -194,11 +190,6 @@ impl House {
     /// What a receipt signs: the bytes of its JSON.
     pub fn receipt(self, body: &[u8]) -> B256 {
         self.digest(&typed::Receipt { body: keccak256(body) })
-    }
-
-    /// What a provider signs of what it served: the bytes of its JSON.
-    pub fn usage(self, body: &[u8]) -> B256 {
-        self.digest(&typed::ProviderUsage { usage: keccak256(body) })
     }
 }
 

@@ -13,4 +13,4 @@ pub mod provider;
 pub mod request_id;
 pub mod rpc;
 pub mod server;
-pub mod upstream_url;
+pub mod upstream;

@@ -30,7 +30,7 @@ use earnest_serve::openai::dialect::{self, Dialect};
 use earnest_serve::provider::dial::Model;
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::server::{self, Limits, Workers};
-use earnest_serve::upstream_url::upstream_base;
+use earnest_serve::upstream::upstream_base;
 use tokio::net::TcpListener;
 
 use crate::key::GATEWAY_FILE;

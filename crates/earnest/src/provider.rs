@@ -19,7 +19,7 @@ use earnest_serve::provider::dial::{self, Model, News};
 use earnest_serve::provider::hello::is_model_name;
 use earnest_serve::provider::served::{self, Day, Sums};
 use earnest_serve::server::{self, Limits};
-use earnest_serve::upstream_url::upstream_base;
+use earnest_serve::upstream::upstream_base;
 use reqwest::Url;
 use serde::Serialize;
 use tokio::net::TcpListener;

@@ -8,26 +8,21 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use alloy_primitives::{Address, B256};
-use anyhow::{Context, Result, bail};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+use anyhow::Result;
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use thread_local::ThreadLocal;
 
 use super::refusal::Refusal;
-use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
 use crate::openai::fault::{self, Fault, Whose};
 use crate::openai::request::{Added, Asked, Most};
 use crate::packing::Unpacked;
 use crate::provider::roster::{Link, LinkError, Roster};
 use crate::request_id::uuid_of;
-use crate::upstream_url::{upstream_base, upstream_url};
+use crate::upstream::{self, Client, client, upstream_base};
 
 /// An answer's body, whoever gives it.
 pub type Body = UnsyncBoxBody<Bytes, BrokeOff>;
@@ -82,8 +77,7 @@ pub struct Routes {
 
 struct Own {
     upstream: Upstream,
-    urls: [Uri; Endpoint::ALL.len()],
-    authorization: Option<HeaderValue>,
+    asked: upstream::Upstream,
     taken: AtomicUsize,
 }
 
@@ -176,9 +170,9 @@ pub struct Served {
     pub ask: u16,
     /// Names that its answers may carry.
     pub names: Vec<String>,
-    /// Where it dialled in from, if it did; then it signs what it served.
+    /// Where it dialled in from, if it did; then it seals what it served.
     pub link: Option<Arc<Link>>,
-    /// SHA-256 of the request's body as it was sent, where it signs.
+    /// SHA-256 of the request's body as it was sent, where it seals.
     pub asked: Option<B256>,
     health: Arc<Health>,
     channel: B256,
@@ -189,11 +183,11 @@ pub struct Served {
 impl Served {
     /// Whether reasoning that it states and does not show is charged.
     pub fn hidden(&self, most: &Most) -> bool {
-        most.hidden.unwrap_or(!self.signs())
+        most.hidden.unwrap_or(!self.seals())
     }
 
-    /// It signs what it served.
-    pub fn signs(&self) -> bool {
+    /// It seals what it served.
+    pub fn seals(&self) -> bool {
         self.link.is_some()
     }
 
@@ -257,33 +251,9 @@ pub struct Begun {
 impl Own {
     fn of(upstream: Upstream) -> Result<Self> {
         let base = upstream_base(&upstream.url)?;
-        let url = |endpoint: Endpoint| upstream_url(&base, endpoint.path()).as_str().parse::<Uri>().ok();
-        let [Some(chat), Some(completions), Some(embeddings), Some(responses)] = Endpoint::ALL.map(url)
-        else {
-            bail!("the upstream {base} cannot be asked");
-        };
-        let authorization = upstream.key.as_ref().map(|key| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {key}"))?;
-            value.set_sensitive(true);
-            anyhow::Ok(value)
-        });
-        let authorization = authorization.transpose().context("the upstream's API key is no header")?;
-        let urls = [chat, completions, embeddings, responses];
-        Ok(Own { upstream, urls, authorization, taken: AtomicUsize::new(0) })
+        let asked = upstream::Upstream::new(&base, upstream.key.as_deref(), &upstream.headers)?;
+        Ok(Own { upstream, asked, taken: AtomicUsize::new(0) })
     }
-}
-
-type Client = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-fn client() -> Result<Client> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(Duration::from_secs(5)));
-    http.enforce_http(false); // or it would refuse to be the lower half of https
-    let https = HttpsConnectorBuilder::new().try_with_platform_verifier()?.https_or_http().enable_http1();
-    let mut client = legacy::Client::builder(TokioExecutor::new());
-    client.pool_timer(TokioTimer::new()).pool_max_idle_per_host(1_024);
-    Ok(client.build(https.wrap_connector(http)))
 }
 
 /// An error with all that is behind it: the outermost says only that something failed.
@@ -623,9 +593,7 @@ impl Tries<'_> {
         let body = self.asked.body(&candidate.dialect, added);
         let sent = async {
             let mut request = match &candidate.at {
-                At::Own(own) => Request::post(own.urls[endpoint as usize].clone())
-                    .header("x-request-id", uuid_of(self.id))
-                    .header(header::ACCEPT_ENCODING, "identity"),
+                At::Own(own) => own.asked.post(endpoint).header("x-request-id", uuid_of(self.id)),
                 At::Link(_) => {
                     Request::post(format!("/v1{}", endpoint.path())).header("x-request-id", self.id)
                 }
@@ -641,12 +609,8 @@ impl Tries<'_> {
                         return Err(Trouble::Full(1));
                     }
                     let turn = Turn(own.clone());
-                    if let Some(authorization) = &own.authorization {
-                        request = request.header(header::AUTHORIZATION, authorization);
-                    }
                     let request = request.body(Full::from(body.clone()));
-                    let mut request = request.map_err(|error| next(error.to_string()))?;
-                    request.headers_mut().extend(own.upstream.headers.clone());
+                    let request = request.map_err(|error| next(error.to_string()))?;
                     let client =
                         self.routes.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
                     let sent = client.request(request).await;

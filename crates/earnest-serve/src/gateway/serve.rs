@@ -26,7 +26,7 @@ use super::pace::Pace;
 use super::refusal::Refusal;
 use super::room::{BLOCK, Room};
 use super::route::{Begun, Trouble};
-use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, renamed, signed_usage, told};
+use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, renamed, sealed_usage, told};
 use super::{Gateway, amount, crash, decimal, now_ms};
 use crate::openai::Endpoint;
 use crate::openai::answer::{Counted, Seen, is_the_model};
@@ -485,21 +485,21 @@ async fn whole(
             return Err(Box::new((Some(job), trouble)));
         }
     };
-    let signed = if served.signs() {
+    let sealed = if served.seals() {
         let sha = B256::from_slice(&Sha256::digest(&came));
         let stated = seen.stated(&job.most);
-        match signed_usage(trailers.as_ref(), &served, gateway.house, &job.id, sha, stated) {
-            Ok(signed) => signed,
+        match sealed_usage(trailers.as_ref(), &served, &job.id, sha, stated) {
+            Ok(sealed) => sealed,
             // Nothing of it has gone out: whoever altered it on its way, another may be asked.
             Err(error) => {
-                let why = format!("the provider's answer is not the one that it signed: {error}");
+                let why = format!("the provider's answer is not the one that it sealed: {error}");
                 return Err(Box::new((Some(job), Trouble::Next(Refusal::Upstream(why)))));
             }
         }
     } else {
         None
     };
-    let counted = seen.count(&job.most, signed, served.hidden(&job.most));
+    let counted = seen.count(&job.most, sealed, served.hidden(&job.most));
     job.learn(&served, &counted, seen.stated(&job.most));
     if !seen.failed {
         served.praise();
@@ -619,7 +619,7 @@ fn readable(
         };
         served.warn(name);
         // It is the operator's own server: its name is not the holder's trouble.
-        if served.signs() {
+        if served.seals() {
             return Err(next(format!("the provider answered with another model, {said:?}")));
         }
     }

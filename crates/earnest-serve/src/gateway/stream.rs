@@ -11,7 +11,6 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
-use earnest_chain::voucher::House;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sha2::{Digest, Sha256};
@@ -156,7 +155,6 @@ fn lacks_usage(state: &State) -> bool {
 pub struct Stream {
     meter: Arc<Meter>,
     delivery: Arc<Delivery>,
-    house: House,
     endpoint: Endpoint,
     shows_usage: bool,
     name: String,
@@ -168,7 +166,7 @@ pub struct Stream {
     room: Room,
     /// Of what goes out.
     sent: Sha256,
-    /// Of what came, where who answers signs it.
+    /// Of what came, where who answers seals it.
     came: Option<Sha256>,
     so_far: Progress,
     /// An error, or the last event of a response, and the text before it: it goes out with the receipt.
@@ -196,7 +194,7 @@ impl Stream {
         patience: Duration,
     ) -> (Self, Arc<Meter>, Arc<Delivery>) {
         let Begun { served, body: upstream } = begun;
-        let (endpoint, name, house) = (job.endpoint, job.model.clone(), job.gateway.house);
+        let (endpoint, name) = (job.endpoint, job.model.clone());
         let most_bytes = job.most.usage.output.saturating_mul(LONGEST_TOKEN).saturating_add(SLACK);
         let room = || job.gateway.answers.room(job.key.line.id);
         let kept = job.turn.as_ref().map(|_| Kept { bytes: BytesMut::new(), room: room() });
@@ -210,7 +208,7 @@ impl Stream {
             reading: true,
             left: None,
         };
-        let came = served.signs().then(Sha256::new);
+        let came = served.seals().then(Sha256::new);
         let meter = Arc::new(Meter { state: Mutex::new(state), served, delivery: Mutex::default() });
         let ending = meter.clone();
         let delivery = Delivery::new(move |ended| ending.ended(ended));
@@ -218,7 +216,6 @@ impl Stream {
         let stream = Stream {
             meter: meter.clone(),
             delivery: delivery.clone(),
-            house,
             endpoint,
             shows_usage,
             name,
@@ -281,7 +278,7 @@ impl Stream {
                 }
                 // Behind the last word nothing is worth a long wait.
                 let patience = match (self.last_event, self.all_finished()) {
-                    (true, _) if self.meter.served.signs() => END,
+                    (true, _) if self.meter.served.seals() => END,
                     (true, _) => END / 10,
                     (false, true) => self.patience.min(USAGE),
                     (false, false) => self.patience,
@@ -289,8 +286,8 @@ impl Stream {
                 self.silence.as_mut().reset(Instant::now() + patience);
                 Poll::Ready(())
             }
-            // Everything was said, and nobody signs for it.
-            Poll::Ready(Some(Err(_))) if self.last_event && !self.meter.served.signs() => {
+            // Everything was said, and nobody seals it.
+            Poll::Ready(Some(Err(_))) if self.last_event && !self.meter.served.seals() => {
                 self.upstream = None;
                 Poll::Ready(())
             }
@@ -498,7 +495,7 @@ impl Stream {
     fn is_the_model(&self, said: &str) -> bool {
         let served = &self.meter.served;
         let named = is_the_model(said, served.names.iter().map(String::as_str).chain([self.name.as_str()]));
-        if !named && !served.signs() {
+        if !named && !served.seals() {
             // It is the operator's own server: its name is not the holder's trouble.
             served.warn(|| {
                 format!(
@@ -555,18 +552,18 @@ impl Stream {
             return;
         }
         self.finished = true;
-        let signed = self.signed();
-        if let Err(error) = &signed {
-            let why = format!("the provider's answer is not the one that it signed: {error}");
+        let sealed = self.sealed();
+        if let Err(error) = &sealed {
+            let why = format!("the provider's answer is not the one that it sealed: {error}");
             self.hold_error(&Refusal::Upstream(why));
         }
-        let whole = !self.broken && signed.is_ok();
+        let whole = !self.broken && sealed.is_ok();
         let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.reading = false;
         let State { job: Some(job), seen, .. } = &*state else { return };
         let failed = seen.failed;
-        let counted = match signed {
-            Ok(signed) if whole => seen.count(&job.most, signed, self.meter.served.hidden(&job.most)),
+        let counted = match sealed {
+            Ok(sealed) if whole => seen.count(&job.most, sealed, self.meter.served.hidden(&job.most)),
             _ => seen.count_part(&job.most, self.so_far.text, self.meter.served.hidden(&job.most)),
         };
         // The usage that is charged is told to who asked for it, where nobody else told it.
@@ -606,17 +603,17 @@ impl Stream {
         self.hand(out.freeze(), true);
     }
 
-    /// What the provider signed for, if it signs and the answer is not broken. Where it does not end in time that is not
-    /// known; else what was altered on its way, or lacks the signature, is not to pass for whole.
-    fn signed(&self) -> Result<Option<Resolved>, UsageError> {
+    /// What the provider sealed, if it seals and the answer is not broken. Where it does not end in time that is not
+    /// known; else what was altered on its way, or lacks the seal, is not to pass for whole.
+    fn sealed(&self) -> Result<Option<Resolved>, UsageError> {
         let (Some(came), false) = (self.came.clone(), self.broken) else { return Ok(None) };
         let state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { job: Some(job), seen, .. } = &*state else { return Ok(None) };
         let answer = B256::from_slice(&came.finalize());
         let (trailers, served, stated) = (self.trailers.as_ref(), &self.meter.served, seen.stated(&job.most));
-        match signed_usage(trailers, served, self.house, &job.id, answer, stated) {
+        match sealed_usage(trailers, served, &job.id, answer, stated) {
             Err(UsageError::Missing(_)) if self.gave_up => Ok(None),
-            signed => signed,
+            sealed => sealed,
         }
     }
 }
@@ -680,32 +677,31 @@ pub fn told(endpoint: Endpoint, counted: &Counted) -> serde_json::Value {
     }
 }
 
-/// What a provider signed for at the end of an answer, if it signs. What is missing, or is about other bytes than came, costs
-/// it a strike.
-pub fn signed_usage(
+/// What a provider sealed at the end of an answer, if it came over a link. What is missing, or is about other bytes than
+/// came, costs it a strike.
+pub fn sealed_usage(
     trailers: Option<&HeaderMap>,
     served: &Served,
-    house: House,
     id: &str,
     answer: B256,
     stated: Resolved,
 ) -> Result<Option<Resolved>, UsageError> {
-    let Some(asked) = served.asked else { return Ok(None) };
+    let (Some(asked), Some(link)) = (served.asked, &served.link) else { return Ok(None) };
     let seen = usage::Seen { request: id, request_sha256: asked, response_sha256: answer };
-    let claim = UsageClaim::of(trailers, served.provider, house, seen).inspect_err(|_| served.strike())?;
+    let claim = UsageClaim::of(trailers, &link.key, seen).inspect_err(|_| served.strike())?;
     let Some(usage) = claim.usage else { return Ok(None) };
     let some = |count: u64| Some(count).filter(|count| *count > 0);
-    let signed = Resolved {
+    let sealed = Resolved {
         input: some(usage.prompt),
         output: some(usage.completion),
         cached: usage.cached,
         reasoning: stated.reasoning,
         total: None,
     };
-    if (signed.input, signed.output) != (stated.input, stated.output) {
+    if (sealed.input, sealed.output) != (stated.input, stated.output) {
         served.strike();
     }
-    Ok(Some(signed))
+    Ok(Some(sealed))
 }
 
 impl HttpBody for Stream {

@@ -1,7 +1,8 @@
 //! One request, as a provider answers it: handed to the upstream, and the upstream's answer handed back as it comes,
-//! with a signed claim behind it. Nothing but the five paths, the body, and what kind of answer is wanted goes through.
+//! with a sealed claim behind it. Nothing but the five paths, the body, and what kind of answer is wanted goes through.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,19 +10,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use alloy_primitives::B256;
+use axum::http::request::Builder;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
-use earnest_chain::key::Key;
-use earnest_chain::voucher::House;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body, Frame, Incoming};
-use reqwest::Url;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::counted::{self, COUNTED};
+use super::link_key::LinkKey;
 use super::meter::Meter;
 use super::served::{CountedLine, End, Line, Log, now};
 use super::usage::{UsageClaim, is_request_id};
@@ -31,7 +31,7 @@ use crate::openai::dialect::Dialect;
 use crate::openai::request::{Added, Asked, Most};
 use crate::packing::Packing;
 use crate::request_id::{is_traceparent, uuid_of};
-use crate::upstream_url::upstream_url;
+use crate::upstream::{Client, Upstream};
 
 /// Longest body of a request.
 const LONGEST_REQUEST: usize = 32 << 20;
@@ -48,22 +48,17 @@ const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a provider answers with.
 pub(super) struct Desk {
-    pub(super) key: Key,
-    pub(super) client: reqwest::Client,
-    /// Base of the upstream's paths.
-    pub(super) upstream: Url,
-    /// What the upstream is shown with every request.
-    pub(super) headers: HeaderMap,
-    /// How the upstream takes each model's requests.
-    pub(super) models: BTreeMap<String, (Dialect, Elsewhere)>,
+    pub(super) client: Client,
+    pub(super) upstream: Upstream,
+    /// How long the upstream may be silent.
+    pub(super) patience: Duration,
+    /// How each model's requests are taken, and the upstream of one that has its own.
+    pub(super) models: BTreeMap<String, (Dialect, Option<Upstream>)>,
     pub(super) ask: u16,
     pub(super) log: Arc<Log>,
     /// Requests that were served, and of which the gateway has not said that it counted less.
     pub(super) unheard: AtomicU64,
 }
-
-/// Another upstream than the others have, and what that is shown.
-pub(super) type Elsewhere = Option<(Url, HeaderMap)>;
 
 pub(super) type AnswerBody = Either<Full<Bytes>, Passing>;
 
@@ -102,7 +97,7 @@ impl Desk {
     /// Answers one request of a gateway.
     pub(super) async fn answer(
         self: Arc<Self>,
-        house: House,
+        key: Arc<LinkKey>,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         if request.uri().path() == READY {
@@ -115,7 +110,7 @@ impl Desk {
             *heard.status_mut() = self.hear(request.into_body()).await;
             return heard;
         }
-        self.pass(house, request).await.unwrap_or_else(Refusal::response)
+        self.pass(key, request).await.unwrap_or_else(Refusal::response)
     }
 
     /// Writes down what the gateway counted less than was stated: at most one line for each request that was served, so
@@ -136,7 +131,7 @@ impl Desk {
 
     async fn pass(
         self: Arc<Self>,
-        house: House,
+        key: Arc<LinkKey>,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let asked = request.uri().path();
@@ -150,8 +145,8 @@ impl Desk {
         }
         let (parts, body) = request.into_parts();
         if method == Method::GET {
-            let answer = self.ask(path, method.clone(), &parts.headers, &None, None, Bytes::new()).await?;
-            return Ok(Passing::response(answer, None));
+            let answer = self.ask(self.upstream.models(), &parts.headers, Bytes::new()).await?;
+            return Ok(Passing::response(answer, None, self.patience));
         }
         let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok());
         let id = id.filter(|id| is_request_id(id)).ok_or_else(|| {
@@ -160,7 +155,7 @@ impl Desk {
         })?;
         let body = received(body).await?;
         let request_sha256 = B256::from_slice(&Sha256::digest(&body));
-        let (asked, dialect, elsewhere) = self.read(path, body)?;
+        let (asked, dialect, upstream) = self.read(path, body)?;
         let line = Line {
             time: 0,
             request: id.into(),
@@ -177,14 +172,18 @@ impl Desk {
         let bound = if asked.is_bounded() { 0 } else { u8::MAX };
         let body = asked.body(dialect, Added { bound, no_stream: true, ..Added::default() });
         let mut entry = Serving { line, desk: self.clone() };
-        let answer = self.ask(path, method.clone(), &parts.headers, elsewhere, Some(id), body).await;
+        let json = HeaderValue::from_static("application/json");
+        let kind = parts.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
+        let ask = upstream.post(asked.endpoint).header(header::CONTENT_TYPE, kind);
+        let answer = self.ask(ask.header("x-request-id", uuid_of(id)), &parts.headers, body).await;
         let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
         entry.line.status = answer.status().as_u16();
-        Ok(Passing::response(answer, Some(Entry { serving: entry, house, most: asked.most })))
+        let entry = Entry { serving: entry, key, most: asked.most };
+        Ok(Passing::response(answer, Some(entry), self.patience))
     }
 
     /// A request, as the settings of its model take it.
-    fn read(&self, path: &str, body: Bytes) -> Result<(Asked, &Dialect, &Elsewhere), Refusal> {
+    fn read(&self, path: &str, body: Bytes) -> Result<(Asked, &Dialect, &Upstream), Refusal> {
         #[derive(serde::Deserialize)]
         struct Named {
             model: String,
@@ -196,7 +195,7 @@ impl Desk {
         })?;
         let bad = |why: String| Refusal(StatusCode::BAD_REQUEST, "bad_request", why);
         let named: Named = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
-        let (dialect, elsewhere) = self.models.get(&named.model).ok_or_else(|| {
+        let (dialect, own) = self.models.get(&named.model).ok_or_else(|| {
             let shown: String = named.model.chars().take(128).collect();
             let message = format!("this provider does not offer the model {shown:?}");
             Refusal(StatusCode::NOT_FOUND, "model_not_found", message)
@@ -204,7 +203,7 @@ impl Desk {
         // The gateway has set a bound already.
         let asked =
             Asked::read(endpoint, body, dialect, u64::from(u32::MAX)).map_err(|refused| bad(refused.why))?;
-        Ok((asked, dialect, elsewhere))
+        Ok((asked, dialect, own.as_ref().unwrap_or(&self.upstream)))
     }
 
     /// Asks the upstream. Of what the gateway says in headers, it hears what kind of answer is wanted, and what its log
@@ -212,41 +211,31 @@ impl Desk {
     /// what lies between a provider and its upstream.
     async fn ask(
         &self,
-        path: &str,
-        method: Method,
+        mut ask: Builder,
         headers: &HeaderMap,
-        elsewhere: &Elsewhere,
-        id: Option<&str>,
         body: Bytes,
-    ) -> Result<reqwest::Response, Refusal> {
-        let (upstream, shown) =
-            elsewhere.as_ref().map_or((&self.upstream, &self.headers), |(url, shown)| (url, shown));
-        let url = upstream_url(upstream, path.strip_prefix("/v1").unwrap_or(path));
-        let mut ask = self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity");
+    ) -> Result<Response<Incoming>, Refusal> {
         if let Some(accept) = headers.get(header::ACCEPT) {
             ask = ask.header(header::ACCEPT, accept);
         }
         if let Some(trace) = headers.get("traceparent").filter(|trace| is_traceparent(trace.as_bytes())) {
             ask = ask.header("traceparent", trace);
         }
-        if let Some(id) = id {
-            let json = HeaderValue::from_static("application/json");
-            let kind = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
-            ask = ask.header(header::CONTENT_TYPE, kind).header("x-request-id", uuid_of(id)).body(body);
-        }
-        ask = ask.headers(shown.clone());
         let bad = |code, message: String| Err(Refusal(StatusCode::BAD_GATEWAY, code, message));
-        let answer = match ask.send().await {
-            Ok(answer) => answer,
-            Err(error) if error.is_connect() => {
+        let Ok(ask) = ask.body(Full::new(body)) else {
+            return bad("upstream_unreachable", "the upstream cannot be asked like this".into());
+        };
+        let answer = match timeout(self.patience, self.client.request(ask)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_connect() => {
                 return bad("upstream_unreachable", "the provider's upstream cannot be reached".into());
             }
-            Err(error) if error.is_timeout() => {
-                let message = "the provider's upstream took too long".into();
-                return Err(Refusal(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message));
+            Ok(Err(_)) => {
+                return bad("upstream_broken", "the provider's upstream broke off or is no HTTP".into());
             }
             Err(_) => {
-                return bad("upstream_broken", "the provider's upstream broke off or is no HTTP".into());
+                let message = "the provider's upstream took too long".into();
+                return Err(Refusal(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message));
             }
         };
         let status = answer.status();
@@ -280,22 +269,23 @@ async fn received(body: Incoming) -> Result<Bytes, Refusal> {
     }
 }
 
-/// What is signed and written down when an answer is over.
+/// What is sealed and written down when an answer is over.
 struct Entry {
     serving: Serving,
-    house: House,
+    key: Arc<LinkKey>,
     most: Most,
 }
 
-/// An answer on its way: metered and hashed as it goes, signed for when it is over. The upstream is read as fast as the
+/// An answer on its way: metered and hashed as it goes, sealed when it is over. The upstream is read as fast as the
 /// gateway takes, and let go when the gateway does.
 pub(super) struct Passing {
-    upstream: reqwest::Body,
+    upstream: Incoming,
+    silence: Silence,
     packing: Packing,
     meter: Meter,
     hash: Sha256,
     left: u64,
-    /// None: nothing to sign for, or signed.
+    /// None: nothing to seal, or sealed.
     entry: Option<Entry>,
 }
 
@@ -303,7 +293,9 @@ pub(super) struct Passing {
 #[derive(Debug, Error)]
 pub(super) enum BrokenAnswer {
     #[error("the upstream broke off: {0}")]
-    Upstream(#[from] reqwest::Error),
+    Upstream(#[from] hyper::Error),
+    #[error("the upstream was silent for too long")]
+    Silent,
     #[error("the upstream's answer cannot be unpacked: {0}")]
     Packed(#[from] std::io::Error),
     #[error("the upstream's answer has more than {LONGEST_ANSWER} bytes")]
@@ -311,11 +303,16 @@ pub(super) enum BrokenAnswer {
 }
 
 impl Passing {
-    fn response(answer: reqwest::Response, entry: Option<Entry>) -> Response<AnswerBody> {
-        let (parts, upstream) = Response::<reqwest::Body>::from(answer).into_parts();
-        let meter = Meter::default();
+    fn response(
+        answer: Response<Incoming>,
+        entry: Option<Entry>,
+        patience: Duration,
+    ) -> Response<AnswerBody> {
+        let (parts, upstream) = answer.into_parts();
+        let (meter, hash, left) = (Meter::default(), Sha256::new(), LONGEST_ANSWER);
+        let silence = Silence { patience, since: None, timer: None };
         let packing = Packing::of(&parts.headers).unwrap_or(Packing::None);
-        let passing = Passing { upstream, packing, meter, hash: Sha256::new(), left: LONGEST_ANSWER, entry };
+        let passing = Passing { upstream, silence, packing, meter, hash, left, entry };
         let mut response = Response::new(Either::Right(passing));
         *response.status_mut() = parts.status;
         let passed = parts.headers.iter().filter(|(name, _)| passes(name));
@@ -332,14 +329,14 @@ impl Passing {
         }
     }
 
-    fn signed(&mut self) -> Option<Frame<Bytes>> {
+    fn sealed(&mut self) -> Option<Frame<Bytes>> {
         self.count();
-        let Entry { serving: mut entry, house, .. } = self.entry.take()?;
+        let Entry { serving: mut entry, key, .. } = self.entry.take()?;
         entry.line.end = End::Whole;
         let Line { request, model, status, usage, chunks, request_sha256, response_sha256, .. } =
             entry.line.clone();
         let claim = UsageClaim { request, model, status, usage, chunks, request_sha256, response_sha256 };
-        Some(Frame::trailers(claim.sign(&entry.desk.key, house)))
+        Some(Frame::trailers(claim.seal(&key)))
     }
 
     fn broken(&mut self, error: BrokenAnswer) -> BrokenAnswer {
@@ -348,6 +345,47 @@ impl Passing {
             entry.serving.line.end = End::Broken;
         }
         error
+    }
+}
+
+impl Passing {
+    fn poll_upstream(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        match Pin::new(&mut self.upstream).poll_frame(context) {
+            Poll::Ready(frame) => {
+                self.silence.ends();
+                Poll::Ready(frame.map(|frame| frame.map_err(BrokenAnswer::from)))
+            }
+            Poll::Pending => self.silence.poll(context).map(|()| Some(Err(BrokenAnswer::Silent))),
+        }
+    }
+}
+
+/// How long nothing came.
+struct Silence {
+    patience: Duration,
+    /// None: something came last time.
+    since: Option<Instant>,
+    /// Kept from one silence to the next.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    fn ends(&mut self) {
+        self.since = None;
+    }
+
+    /// Ready when it has lasted too long.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        if self.since.is_none() {
+            let now = Instant::now();
+            self.since = Some(now);
+            timer.as_mut().reset(now + self.patience);
+        }
+        timer.as_mut().poll(context)
     }
 }
 
@@ -363,12 +401,12 @@ impl Body for Passing {
             let bytes = match self.packing.next() {
                 Some(Ok(bytes)) => bytes,
                 Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.into())))),
-                None => match std::task::ready!(Pin::new(&mut self.upstream).poll_frame(context)) {
+                None => match std::task::ready!(self.poll_upstream(context)) {
                     None => match self.packing.end() {
-                        Ok(()) => return Poll::Ready(self.signed().map(Ok)),
+                        Ok(()) => return Poll::Ready(self.sealed().map(Ok)),
                         Err(error) => return Poll::Ready(Some(Err(self.broken(error.into())))),
                     },
-                    Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error.into())))),
+                    Some(Err(error)) => return Poll::Ready(Some(Err(self.broken(error)))),
                     // What else the upstream sends behind its answer is not passed on.
                     Some(Ok(frame)) => match frame.into_data().map(|data| self.packing.put(data)) {
                         Ok(Some(plain)) => plain,

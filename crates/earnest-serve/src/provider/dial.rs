@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use earnest_chain::key::Key;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,10 +24,11 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::Desk;
 use super::hello::{Challenge, Hello, HelloError, Offer, Realm};
+use super::link_key::LinkKey;
 use super::served::{Log, LogError};
 use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, RESETS, STREAM_WINDOW};
 use crate::openai::dialect::Dialect;
-use crate::upstream_url::{NoBase, upstream_base, upstream_url};
+use crate::upstream::{self, NoUpstream, Upstream, upstream_base};
 
 /// What may be under way of one request.
 const REQUEST_WINDOW: u32 = 256 << 10;
@@ -119,8 +120,8 @@ pub enum DialError {
     Log(#[from] LogError),
 }
 
-impl From<NoBase> for DialError {
-    fn from(error: NoBase) -> Self {
+impl From<NoUpstream> for DialError {
+    fn from(error: NoUpstream) -> Self {
         DialError::Unfit(error.to_string())
     }
 }
@@ -150,23 +151,6 @@ fn base(url: &Url) -> Result<String, DialError> {
         return Err(DialError::Unfit(message));
     }
     Ok(url.as_str().trim_end_matches('/').to_string())
-}
-
-fn bearer(key: &str) -> Result<HeaderValue, DialError> {
-    let value = HeaderValue::from_str(&format!("Bearer {key}"));
-    let mut value = value.map_err(|_| DialError::Unfit("the upstream's key is not plain text".into()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// What an upstream is shown in every request: its key as a bearer, and what else was given, which counts more.
-fn shown(key: Option<&str>, more: &HeaderMap) -> Result<HeaderMap, DialError> {
-    let mut headers = HeaderMap::new();
-    if let Some(key) = key {
-        headers.insert(header::AUTHORIZATION, bearer(key)?);
-    }
-    headers.extend(more.clone());
-    Ok(headers)
 }
 
 /// At most so many bytes of an answer.
@@ -235,14 +219,16 @@ pub async fn upstream_models(
     struct Entry {
         id: String,
     }
-    let url = upstream_url(&upstream_base(upstream.as_str())?, "/models");
-    let ask = client(STEP)?.get(url).headers(shown(key, headers)?);
+    let ask = Upstream::new(&upstream_base(upstream.as_str())?, key, headers)?.models();
+    let ask = ask.body(Vec::new()).map_err(|error| DialError::Unfit(error.to_string()))?;
     let unfit = |why: String| {
         DialError::Unfit(format!(
             "{upstream} does not list its models: {why}\n  hint: is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list"
         ))
     };
-    let answer = ask.send().await.map_err(|error| unfit(DialError::from(error).to_string()))?;
+    let ask = reqwest::Request::try_from(ask)?;
+    let answer = client(STEP)?.execute(ask).await;
+    let answer = answer.map_err(|error| unfit(DialError::from(error).to_string()))?;
     if !answer.status().is_success() {
         return Err(unfit(answer.status().to_string()));
     }
@@ -337,19 +323,23 @@ impl Provider {
         tell: impl Fn(News),
     ) -> Result<(), DialError> {
         let offer = self.offer()?;
-        let models = self
-            .models
-            .iter()
-            .map(|model| (model.name.clone(), (model.dialect.clone(), model.elsewhere.clone())));
+        let base_url = upstream_base(self.upstream.as_str())?;
+        let upstream = Upstream::new(&base_url, self.upstream_key.as_deref(), &self.headers)?;
+        let mut models = BTreeMap::new();
+        for Model { name, dialect, elsewhere } in &self.models {
+            let own =
+                elsewhere.as_ref().map(|(url, headers)| Upstream::new(url, None, headers)).transpose()?;
+            models.insert(name.clone(), (dialect.clone(), own));
+        }
+        let unfit = |error: std::io::Error| DialError::Unfit(error.to_string());
         let desk = Arc::new(Desk {
-            client: client(self.patience)?,
-            upstream: upstream_base(self.upstream.as_str())?,
-            headers: shown(self.upstream_key.as_deref(), &self.headers)?,
-            models: models.collect::<BTreeMap<_, _>>(),
+            client: upstream::client().map_err(unfit)?,
+            upstream,
+            patience: self.patience,
+            models,
             ask: self.ask,
             log,
             unheard: AtomicU64::new(0),
-            key: self.key.clone(),
         });
         let gateway = base(&self.gateway)?;
         let dialler = client(STEP)?;
@@ -361,11 +351,11 @@ impl Provider {
                 () = shutdown.as_mut() => return Ok(()),
             };
             let lost = match dialled {
-                Ok((stream, realm)) => {
+                Ok((stream, realm, key)) => {
                     welcome.store(true, Ordering::Relaxed);
                     tell(News::Linked(realm));
                     let begun = Instant::now();
-                    if self.serve(desk.clone(), stream, realm, shutdown.as_mut()).await {
+                    if self.serve(desk.clone(), stream, key, shutdown.as_mut()).await {
                         return Ok(());
                     }
                     if begun.elapsed() > LONGEST_WAIT {
@@ -422,17 +412,19 @@ impl Provider {
         client: &Client,
         gateway: &str,
         offer: &Offer,
-    ) -> Result<(Upgraded, Realm), DialError> {
+    ) -> Result<(Upgraded, Realm, LinkKey), DialError> {
         let dialled = timeout(2 * STEP, async {
             let challenge = challenge(client, gateway).await?;
             let hello = Hello::sign(&self.key, &challenge, offer.clone());
+            let none = || DialError::Unreachable("its challenge agrees with no public key".into());
+            let (hello, key) = hello.ok_or_else(none)?;
             let ask = client.get(format!("{gateway}{DOOR}")).headers(hello.headers());
             let ask = ask.header(header::CONNECTION, "upgrade").header(header::UPGRADE, PROTOCOL);
             let answer = ask.send().await?;
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                 return Err(refused(answer).await);
             }
-            Ok((answer.upgrade().await?, challenge.realm))
+            Ok((answer.upgrade().await?, challenge.realm, key))
         });
         dialled.await.unwrap_or_else(|_| Err(DialError::Unreachable("it took too long".into())))
     }
@@ -442,13 +434,13 @@ impl Provider {
         &self,
         desk: Arc<Desk>,
         stream: Upgraded,
-        realm: Realm,
+        key: LinkKey,
         shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> bool {
-        let house = realm.house();
+        let key = Arc::new(key);
         let service = service_fn(move |request| {
-            let desk = desk.clone();
-            async move { Ok::<_, std::convert::Infallible>(desk.answer(house, request).await) }
+            let (desk, key) = (desk.clone(), key.clone());
+            async move { Ok::<_, std::convert::Infallible>(desk.answer(key, request).await) }
         });
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::hello::{Challenge, Hello, HelloError, Nonces, Realm};
+use super::link_key::{Agreement, LinkKey};
 use super::name::Names;
 use super::roster::{Link, Roster};
 use super::{CHALLENGE, DOOR, PROTOCOL};
@@ -44,6 +45,7 @@ pub struct Doors {
     most_ask: u16,
     roster: Arc<Roster>,
     nonces: Nonces,
+    agreement: Agreement,
     numbers: AtomicU64,
     waiting: Arc<Semaphore>,
 }
@@ -59,15 +61,15 @@ impl Doors {
         roster: Arc<Roster>,
     ) -> Arc<Self> {
         let waiting = Arc::new(Semaphore::new(MOST_AT_THE_DOOR));
-        let (nonces, numbers) = (Nonces::default(), AtomicU64::new(1));
-        Arc::new(Doors { realm, names, admission, most_ask, roster, nonces, numbers, waiting })
+        let (nonces, agreement, numbers) = (Nonces::default(), Agreement::default(), AtomicU64::new(1));
+        Arc::new(Doors { realm, names, admission, most_ask, roster, nonces, agreement, numbers, waiting })
     }
 
-    fn hello(&self, headers: &HeaderMap) -> Result<Hello, Refusal> {
+    fn hello(&self, headers: &HeaderMap) -> Result<(Hello, LinkKey), Refusal> {
         let hello = Hello::read(headers)?;
         self.nonces.check(hello.nonce())?;
         // Whether somebody is listed is told to those only who are somebody.
-        hello.check(&self.realm, &self.names)?;
+        let key = hello.check(&self.realm, &self.names, &self.agreement)?;
         if let Admission::Only(listed) = &self.admission
             && !listed.contains(&hello.provider)
         {
@@ -78,15 +80,20 @@ impl Doors {
             return Err(Refusal::Dear(hello.offer.ask, self.most_ask));
         }
         self.nonces.spend(hello.nonce())?;
-        Ok(hello)
+        Ok((hello, key))
     }
 
     /// From the upgrade to the end of the link.
-    async fn host(self: Arc<Self>, upgrade: OnUpgrade, hello: Hello, waiting: OwnedSemaphorePermit) {
+    async fn host(
+        self: Arc<Self>,
+        upgrade: OnUpgrade,
+        (hello, key): (Hello, LinkKey),
+        waiting: OwnedSemaphorePermit,
+    ) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let begun = timeout(PATIENCE, async {
             let stream = upgrade.await.ok()?;
-            let (link, life) = Link::begin(stream, hello.provider, hello.offer, number).await.ok()?;
+            let (link, life) = Link::begin(stream, hello.provider, hello.offer, key, number).await.ok()?;
             let mut life = Box::pin(life);
             tokio::select! {
                 ready = link.is_ready() => ready.ok()?,
@@ -176,7 +183,8 @@ pub fn accept(doors: Arc<Doors>) -> Router {
 }
 
 async fn challenge(State(doors): State<Arc<Doors>>) -> Response {
-    let challenge = Challenge { nonce: doors.nonces.issue(), realm: doors.realm };
+    let challenge =
+        Challenge { nonce: doors.nonces.issue(), agrees: doors.agreement.public(), realm: doors.realm };
     ([(header::CACHE_CONTROL, "no-store")], Json(challenge)).into_response()
 }
 

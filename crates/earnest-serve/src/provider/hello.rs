@@ -1,6 +1,6 @@
 //! What a provider says of itself when it dials in, and the signature under it. The signature is over a nonce that the
-//! gateway issued and the name under which it was dialled: nobody can use it again, or pass it on to a gateway that has
-//! another name.
+//! gateway issued, the name under which it was dialled, and what both agree with on the link's key: nobody can use it
+//! again, pass it on to a gateway that has another name, or put a key between the two.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,7 @@ use earnest_chain::voucher::House;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::link_key::{Agreement, LinkKey, Point};
 use super::name::Names;
 
 /// Who it is: the operator key's address.
@@ -22,6 +23,8 @@ pub const PROVIDER: &str = "earnest-provider";
 pub const OFFER: &str = "earnest-offer";
 /// The gateway's challenge.
 pub const NONCE: &str = "earnest-nonce";
+/// What the provider agrees with on the link's key: 33 bytes in hex.
+pub const AGREES: &str = "earnest-agrees";
 /// 65 bytes in hex.
 pub const SIGNATURE: &str = "earnest-signature";
 
@@ -50,6 +53,8 @@ pub struct Realm {
 pub struct Challenge {
     /// To be signed, once and soon.
     pub nonce: B256,
+    /// What the gateway agrees with on the link's key.
+    pub agrees: Point,
     /// For where.
     #[serde(flatten)]
     pub realm: Realm,
@@ -85,6 +90,7 @@ pub struct Hello {
     /// What it offers.
     pub offer: Offer,
     nonce: B256,
+    agrees: Point,
     signature: Vec<u8>,
 }
 
@@ -117,6 +123,8 @@ sol! {
         address provider;
         bytes32 nonce;
         bytes32 offer;
+        bytes gatewayAgrees;
+        bytes providerAgrees;
     }
 }
 
@@ -212,17 +220,28 @@ impl Offer {
     }
 }
 
-fn digest(realm: &Realm, provider: Address, nonce: B256, offer: &Offer) -> B256 {
-    let offer = keccak256(offer.canonical());
-    ProviderHello { provider, nonce, offer }.eip712_signing_hash(&realm.domain())
-}
-
 impl Hello {
-    /// Signs an offer for a challenge.
-    pub fn sign(key: &Key, challenge: &Challenge, offer: Offer) -> Self {
-        let (provider, nonce) = (key.address(), challenge.nonce);
-        let signature = key.sign(digest(&challenge.realm, provider, nonce, &offer)).to_vec();
-        Hello { provider, offer, nonce, signature }
+    /// Signs an offer for a challenge; with it comes the link's key. None: what the challenge agrees with is no public key.
+    pub fn sign(key: &Key, challenge: &Challenge, offer: Offer) -> Option<(Self, LinkKey)> {
+        let (provider, nonce, agreement) = (key.address(), challenge.nonce, Agreement::default());
+        let agrees = agreement.public();
+        let mut hello = Hello { provider, offer, nonce, agrees, signature: Vec::new() };
+        let digest = hello.digest(&challenge.realm, &challenge.agrees);
+        hello.signature = key.sign(digest).to_vec();
+        Some((hello, agreement.with(&challenge.agrees, digest.as_slice())?))
+    }
+
+    /// What is signed: all that either side said.
+    fn digest(&self, realm: &Realm, gateway_agrees: &Point) -> B256 {
+        let Hello { provider, offer, nonce, agrees, signature: _ } = self;
+        let said = ProviderHello {
+            provider: *provider,
+            nonce: *nonce,
+            offer: keccak256(offer.canonical()),
+            gatewayAgrees: gateway_agrees.to_vec().into(),
+            providerAgrees: agrees.to_vec().into(),
+        };
+        said.eip712_signing_hash(&realm.domain())
     }
 
     /// As headers.
@@ -231,6 +250,7 @@ impl Hello {
             (PROVIDER, self.provider.to_string()),
             (OFFER, self.offer.canonical()),
             (NONCE, self.nonce.to_string()),
+            (AGREES, self.agrees.to_string()),
             (SIGNATURE, hex::encode_prefixed(&self.signature)),
         ];
         // A host of a URL and names of models are plain ASCII.
@@ -248,22 +268,24 @@ impl Hello {
         Ok(Hello {
             provider: text(PROVIDER)?.parse().map_err(|_| HelloError::Header(PROVIDER))?,
             nonce: text(NONCE)?.parse().map_err(|_| HelloError::Header(NONCE))?,
+            agrees: text(AGREES)?.parse().map_err(|_| HelloError::Header(AGREES))?,
             signature: hex::decode(text(SIGNATURE)?).map_err(|_| HelloError::Header(SIGNATURE))?,
             offer: Offer::read(text(OFFER)?)?,
         })
     }
 
-    /// Signed by whom it names, for this challenge and a gateway of these names.
-    pub fn check(&self, realm: &Realm, names: &Names) -> Result<(), HelloError> {
+    /// Signed by whom it names, for this challenge, a gateway of these names, and what it agrees with: the link's key.
+    pub fn check(&self, realm: &Realm, names: &Names, ours: &Agreement) -> Result<LinkKey, HelloError> {
         if !names.has(&self.offer.gateway) {
             let (offered, names) = (self.offer.gateway.clone(), names.to_string());
             return Err(HelloError::OtherGateway { offered, names });
         }
-        let digest = digest(realm, self.provider, self.nonce, &self.offer);
+        let digest = self.digest(realm, &ours.public());
         match signer_of(digest, &self.signature) {
-            Some(signer) if signer == self.provider => Ok(()),
-            _ => Err(HelloError::Signature(self.provider)),
+            Some(signer) if signer == self.provider => {}
+            _ => return Err(HelloError::Signature(self.provider)),
         }
+        ours.with(&self.agrees, digest.as_slice()).ok_or(HelloError::Header(AGREES))
     }
 
     /// The challenge it answers.
@@ -368,32 +390,56 @@ mod tests {
         Names::of(&[name.into()]).unwrap()
     }
 
-    fn hello(nonce: B256) -> Hello {
-        Hello::sign(&Key::from_words("a provider"), &Challenge { nonce, realm: REALM }, offer())
+    /// A hello to a gateway that agrees with this, and the link's key as its provider has it.
+    fn hello(nonce: B256, gateway: &Agreement) -> (Hello, LinkKey) {
+        let challenge = Challenge { nonce, agrees: gateway.public(), realm: REALM };
+        Hello::sign(&Key::from_words("a provider"), &challenge, offer()).unwrap()
     }
 
     #[test]
     fn a_hello_survives_its_headers_and_is_good_in_one_realm_at_one_host() {
-        let sent = hello(B256::repeat_byte(1));
+        let (gateway, relay) = (Agreement::default(), Agreement::default());
+        let (sent, theirs) = hello(B256::repeat_byte(1), &gateway);
         let came = Hello::read(&sent.headers()).unwrap();
         assert_eq!((came.provider, &came.offer), (sent.provider, &sent.offer));
-        assert_eq!(came.check(&REALM, &named("Gateway.Example:8443")), Ok(()));
+        let ours = came.check(&REALM, &named("Gateway.Example:8443"), &gateway).unwrap();
+        assert!(ours.sealed(b"answer", &theirs.seal(b"answer")));
+        let refused = |hello: &Hello, realm: &Realm, names: &str, ours: &Agreement| {
+            hello.check(realm, &named(names), ours).unwrap_err()
+        };
+        let unsigned = HelloError::Signature(came.provider);
         let elsewhere = Realm { chain_id: 1, ..REALM };
-        assert_eq!(
-            came.check(&elsewhere, &named("gateway.example:8443")),
-            Err(HelloError::Signature(came.provider))
-        );
-        assert!(matches!(came.check(&REALM, &named("evil.example")), Err(HelloError::OtherGateway { .. })));
-        let mut dearer = came.clone();
-        dearer.offer.ask = 9_000;
-        let mut other = came.clone();
-        other.provider = Address::repeat_byte(3);
-        let mut later = came;
-        later.nonce = B256::repeat_byte(2);
-        for changed in [dearer, other, later] {
-            let refused = Err(HelloError::Signature(changed.provider));
-            assert_eq!(changed.check(&REALM, &named("gateway.example:8443")), refused);
+        assert_eq!(refused(&came, &elsewhere, "gateway.example:8443", &gateway), unsigned);
+        let found = refused(&came, &REALM, "evil.example", &gateway);
+        assert!(matches!(found, HelloError::OtherGateway { .. }));
+        // Who stands between shows the provider a key of its own, or shows the gateway one.
+        assert_eq!(refused(&came, &REALM, "gateway.example:8443", &relay), unsigned);
+        let (fooled, _) = hello(B256::repeat_byte(1), &relay);
+        assert_eq!(refused(&fooled, &REALM, "gateway.example:8443", &gateway), unsigned);
+        let changes: [fn(&mut Hello); 4] = [
+            |hello| hello.offer.ask = 9_000,
+            |hello| hello.provider = Address::repeat_byte(3),
+            |hello| hello.nonce = B256::repeat_byte(2),
+            |hello| hello.agrees = Agreement::default().public(),
+        ];
+        for change in changes {
+            let mut changed = came.clone();
+            change(&mut changed);
+            let found = refused(&changed, &REALM, "gateway.example:8443", &gateway);
+            assert_eq!(found, HelloError::Signature(changed.provider));
         }
+    }
+
+    #[test]
+    fn what_is_no_public_key_is_agreed_with_by_nobody() {
+        let challenge = Challenge { nonce: B256::ZERO, agrees: Point::ZERO, realm: REALM };
+        assert!(Hello::sign(&Key::from_words("a provider"), &challenge, offer()).is_none());
+        let (key, gateway) = (Key::from_words("a provider"), Agreement::default());
+        let (mut none, _) = hello(B256::ZERO, &gateway);
+        none.agrees = Point::ZERO;
+        none.signature = key.sign(none.digest(&REALM, &gateway.public())).to_vec();
+        let found = none.check(&REALM, &named("gateway.example:8443"), &gateway).unwrap_err();
+        assert_eq!(found, HelloError::Header(AGREES));
     }
 
     #[test]
@@ -454,10 +500,11 @@ mod tests {
     #[test]
     fn mutated_headers_are_refused_or_another_hello() {
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let (sent, names) = (hello(B256::repeat_byte(1)).headers(), named("gateway.example:8443"));
+        let (gateway, names) = (Agreement::default(), named("gateway.example:8443"));
+        let sent = hello(B256::repeat_byte(1), &gateway).0.headers();
         for round in 0..20_000 {
             let mut headers = sent.clone();
-            let name = [PROVIDER, OFFER, NONCE, SIGNATURE][random.random_range(0..4)];
+            let name = [PROVIDER, OFFER, NONCE, AGREES, SIGNATURE][random.random_range(0..5)];
             let mut bytes = headers[name].as_bytes().to_vec();
             for _ in 0..random.random_range(1..4) {
                 let at = random.random_range(0..bytes.len());
@@ -471,11 +518,11 @@ mod tests {
             let changed = headers.insert(name, value.clone()) != Some(value);
             let Ok(came) = Hello::read(&headers) else { continue };
             // Case of hex does not count, nor does a signature's other form of the same.
-            if changed && came.check(&REALM, &names).is_ok() {
+            if changed && came.check(&REALM, &names, &gateway).is_ok() {
                 let same = Hello::read(&sent).unwrap();
                 assert_eq!(
-                    (came.provider, came.offer, came.nonce),
-                    (same.provider, same.offer, same.nonce),
+                    (came.provider, came.offer, came.nonce, came.agrees),
+                    (same.provider, same.offer, same.nonce, same.agrees),
                     "round {round}"
                 );
             }

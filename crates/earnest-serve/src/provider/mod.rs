@@ -7,6 +7,7 @@ pub mod dial;
 pub mod doors;
 pub mod hashed;
 pub mod hello;
+pub mod link_key;
 pub mod meter;
 pub mod name;
 pub mod roster;

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::counted::{self, COUNTED, Counted, MOST_AT_ONCE};
 use super::hello::Offer;
+use super::link_key::LinkKey;
 use super::{HEADERS, PULSE, READY, RESETS, STREAM_WINDOW, connection_window};
 
 /// Most links of one provider: processes of its own on several machines.
@@ -57,6 +58,8 @@ pub struct Link {
     pub provider: Address,
     /// What it signed.
     pub offer: Offer,
+    /// What its answers are sealed with.
+    pub key: LinkKey,
     /// Of this gateway's links, from 1.
     pub number: u64,
     /// When it came.
@@ -120,6 +123,7 @@ impl Link {
         stream: impl Read + Write + Send + Unpin + 'static,
         provider: Address,
         offer: Offer,
+        key: LinkKey,
         number: u64,
     ) -> Result<(Self, impl Future<Output = ()> + Send), LinkError> {
         let (sender, connection) = Builder::new(TokioExecutor::new())
@@ -145,7 +149,7 @@ impl Link {
             }
         };
         let (taken, since, home) = (Arc::default(), Instant::now(), std::thread::current().id());
-        Ok((Link { provider, offer, number, since, home, sender, taken, dismissed, to_tell }, life))
+        Ok((Link { provider, offer, key, number, since, home, sender, taken, dismissed, to_tell }, life))
     }
 
     /// Tells the provider what was counted of a request where that is less than it stated. Returns at once: it goes out

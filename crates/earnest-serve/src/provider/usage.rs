@@ -1,19 +1,18 @@
-//! What a provider says that it served, signed: it comes as trailers after the answer, and names the request and the
-//! bytes on both sides, so that it can be held against what the gateway saw, or shown to others later.
+//! What a provider says that it served, sealed with its link's key: it comes as trailers after the answer, and names the
+//! request and the bytes on both sides, so that it can be held against what the gateway saw.
 
-use alloy_primitives::{Address, B256, hex};
+use alloy_primitives::{B256, hex};
 use axum::http::{HeaderMap, HeaderValue};
-use earnest_chain::key::{Key, signer_of};
-use earnest_chain::voucher::House;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::hello::is_model_name;
+use super::link_key::LinkKey;
 
 /// The claim, compact JSON.
 pub const USAGE: &str = "earnest-usage";
-/// 65 bytes in hex.
-pub const SIGNATURE: &str = "earnest-usage-signature";
+/// HMAC-SHA256 of the claim under the link's key, in hex.
+pub const SEAL: &str = "earnest-usage-seal";
 /// Most bytes of a claim.
 const LONGEST: usize = 4 << 10;
 /// Most bytes of a request's id.
@@ -59,8 +58,8 @@ pub enum UsageError {
     Missing(&'static str),
     #[error("the usage claim cannot be read: {0}")]
     Unread(String),
-    #[error("the usage claim was not signed by {0}")]
-    Signature(Address),
+    #[error("the usage claim was not sealed with the key of its link")]
+    Seal,
     #[error("the usage claim is for the request {claimed:?}, and {asked:?} was asked")]
     OtherRequest { claimed: String, asked: String },
     #[error("the usage claim is for a request with the SHA-256 {claimed}, and {sent} was sent")]
@@ -87,26 +86,21 @@ pub fn is_request_id(id: &str) -> bool {
 }
 
 impl UsageClaim {
-    /// As trailers, signed.
-    pub fn sign(&self, key: &Key, house: House) -> HeaderMap {
+    /// As trailers, sealed.
+    pub fn seal(&self, key: &LinkKey) -> HeaderMap {
         let text = serde_json::to_string(self).expect("words and numbers");
-        let signature = hex::encode_prefixed(key.sign(house.usage(text.as_bytes())));
+        let seal = hex::encode_prefixed(key.seal(text.as_bytes()));
         let mut trailers = HeaderMap::with_capacity(2);
-        let value = |text: &str| HeaderValue::from_str(text).expect("names and ids are plain text");
-        trailers.insert(USAGE, value(&text));
-        trailers.insert(SIGNATURE, value(&signature));
+        let value = |text: String| HeaderValue::try_from(text).expect("names and ids are plain text");
+        trailers.insert(USAGE, value(text));
+        trailers.insert(SEAL, value(seal));
         trailers
     }
 
-    /// The claim behind an answer, if this provider signed it for this request and for these bytes. Without the hashes a
-    /// provider could sign once and be paid for an answer that it did not give, and nobody could show it later.
-    pub fn of(
-        trailers: Option<&HeaderMap>,
-        provider: Address,
-        house: House,
-        seen: Seen<'_>,
-    ) -> Result<Self, UsageError> {
-        let claim = Self::verify(trailers.ok_or(UsageError::Missing(USAGE))?, provider, house)?;
+    /// The claim behind an answer, if it was sealed on this link for this request and for these bytes. Without the hashes
+    /// who stands between the two could have one answer paid for another.
+    pub fn of(trailers: Option<&HeaderMap>, key: &LinkKey, seen: Seen<'_>) -> Result<Self, UsageError> {
+        let claim = Self::verify(trailers.ok_or(UsageError::Missing(USAGE))?, key)?;
         let Seen { request, request_sha256: sent, response_sha256: received } = seen;
         if claim.request != request {
             return Err(UsageError::OtherRequest { claimed: claim.request, asked: request.into() });
@@ -120,19 +114,18 @@ impl UsageClaim {
         Ok(claim)
     }
 
-    /// From trailers, if this provider signed it. Whether it is true is for those who saw the answer.
-    pub fn verify(trailers: &HeaderMap, provider: Address, house: House) -> Result<Self, UsageError> {
+    /// From trailers, if it was sealed with this key. Whether it is true is for those who saw the answer.
+    pub fn verify(trailers: &HeaderMap, key: &LinkKey) -> Result<Self, UsageError> {
         let text = |name: &'static str| {
             let value = trailers.get(name).and_then(|value| value.to_str().ok());
             value.ok_or(UsageError::Missing(name))
         };
-        let (text, signature) = (text(USAGE)?, text(SIGNATURE)?);
+        let (text, seal) = (text(USAGE)?, text(SEAL)?);
         if text.len() > LONGEST {
             return Err(UsageError::Unread(format!("it has {} bytes, and {LONGEST} is most", text.len())));
         }
-        let signature = hex::decode(signature).map_err(|_| UsageError::Signature(provider))?;
-        if signer_of(house.usage(text.as_bytes()), &signature) != Some(provider) {
-            return Err(UsageError::Signature(provider));
+        if !hex::decode(seal).is_ok_and(|seal| key.sealed(text.as_bytes(), &seal)) {
+            return Err(UsageError::Seal);
         }
         let unread = |why: String| UsageError::Unread(why);
         let claim: UsageClaim = serde_json::from_str(text).map_err(|error| unread(error.to_string()))?;
@@ -151,10 +144,13 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
+    use super::super::link_key::Agreement;
     use super::*;
 
-    fn house(chain_id: u64) -> House {
-        House::new(chain_id, Address::repeat_byte(9))
+    /// The key of a link, and of another.
+    fn keys() -> [LinkKey; 2] {
+        let [one, other] = [(); 2].map(|()| Agreement::default());
+        [b"one", b"two"].map(|said| one.with(&other.public(), said).unwrap())
     }
 
     fn claim() -> UsageClaim {
@@ -170,41 +166,31 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_its_signers_in_its_realm() {
-        let key = Key::from_words("a provider");
-        let trailers = claim().sign(&key, house(31_337));
-        assert_eq!(UsageClaim::verify(&trailers, key.address(), house(31_337)), Ok(claim()));
-        let nobody = Address::repeat_byte(1);
-        assert_eq!(UsageClaim::verify(&trailers, nobody, house(31_337)), Err(UsageError::Signature(nobody)));
-        let refused = Err(UsageError::Signature(key.address()));
-        assert_eq!(UsageClaim::verify(&trailers, key.address(), house(1)), refused);
-        for name in [USAGE, SIGNATURE] {
+    fn a_claim_is_good_on_its_link() {
+        let [key, other] = keys();
+        let trailers = claim().seal(&key);
+        assert_eq!(UsageClaim::verify(&trailers, &key), Ok(claim()));
+        assert_eq!(UsageClaim::verify(&trailers, &other), Err(UsageError::Seal));
+        for name in [USAGE, SEAL] {
             let mut fewer = trailers.clone();
             fewer.remove(name);
-            assert_eq!(
-                UsageClaim::verify(&fewer, key.address(), house(31_337)),
-                Err(UsageError::Missing(name))
-            );
+            assert_eq!(UsageClaim::verify(&fewer, &key), Err(UsageError::Missing(name)));
         }
         let mut more = claim();
         more.usage = Some(Usage { prompt: 1, cached: 2, completion: 0 });
-        let trailers = more.sign(&key, house(31_337));
-        assert!(matches!(
-            UsageClaim::verify(&trailers, key.address(), house(31_337)),
-            Err(UsageError::Unread(_))
-        ));
+        assert!(matches!(UsageClaim::verify(&more.seal(&key), &key), Err(UsageError::Unread(_))));
     }
 
     #[test]
     fn a_claim_is_for_the_bytes_that_were_seen() {
-        let key = Key::from_words("a provider");
-        let trailers = claim().sign(&key, house(31_337));
+        let [key, _] = keys();
+        let trailers = claim().seal(&key);
         let seen = Seen {
             request: "req_1",
             request_sha256: B256::repeat_byte(1),
             response_sha256: B256::repeat_byte(2),
         };
-        let held = |trailers, seen| UsageClaim::of(trailers, key.address(), house(31_337), seen);
+        let held = |trailers, seen| UsageClaim::of(trailers, &key, seen);
         assert_eq!(held(Some(&trailers), seen), Ok(claim()));
         assert_eq!(held(None, seen), Err(UsageError::Missing(USAGE)));
         let other = B256::repeat_byte(3);
@@ -217,22 +203,28 @@ mod tests {
     }
 
     #[test]
-    fn a_mutated_claim_is_nobodys() {
+    fn a_claim_or_a_seal_that_was_changed_is_refused() {
         let mut random = ChaCha8Rng::seed_from_u64(2);
-        let key = Key::from_words("a provider");
-        let trailers = claim().sign(&key, house(31_337));
-        for _ in 0..10_000 {
+        let [key, _] = keys();
+        let trailers = claim().seal(&key);
+        for round in 0..10_000 {
             let mut changed = trailers.clone();
-            let mut bytes = changed[USAGE].as_bytes().to_vec();
+            let name = if round % 2 == 0 { USAGE } else { SEAL };
+            let mut bytes = changed[name].as_bytes().to_vec();
             let at = random.random_range(0..bytes.len());
             match random.random_range(0..3) {
                 0 => bytes[at] = random.random(),
                 1 => bytes.insert(at, random.random()),
                 _ => drop(bytes.remove(at)),
             }
+            // Hex is read in either case, and with 0x or without.
+            let same = |bytes: &[u8]| hex::decode(bytes).ok();
+            if name == SEAL && same(&bytes) == same(trailers[SEAL].as_bytes()) {
+                continue;
+            }
             let Ok(value) = HeaderValue::from_bytes(&bytes) else { continue };
-            if changed.insert(USAGE, value.clone()).as_ref() != Some(&value) {
-                assert!(UsageClaim::verify(&changed, key.address(), house(31_337)).is_err());
+            if changed.insert(name, value.clone()).as_ref() != Some(&value) {
+                assert!(UsageClaim::verify(&changed, &key).is_err());
             }
         }
     }

@@ -237,7 +237,7 @@ async fn a_provider_dials_in_answers_and_signs_for_it() {
         assert_eq!(names, ["content-type", "date"], "nothing else of the upstream's");
         let (status, body, trailers) = whole(response).await;
         assert_eq!((status, &body[..]), (StatusCode::OK, answer.as_bytes()));
-        let claim = UsageClaim::verify(&trailers, key.address(), REALM.house()).expect("a signed claim");
+        let claim = UsageClaim::verify(&trailers, &link.key).expect("a sealed claim");
         let expected = UsageClaim {
             request: id.clone(),
             model: "small".into(),
@@ -398,7 +398,7 @@ async fn a_stream_comes_through_as_it_is_written() {
     late.sort_unstable();
     eprintln!("through the link: p50 {} µs, p90 {} µs, most {} µs", late[50], late[90], late[99]);
     assert!(late[50] < 5_000, "{late:?}");
-    let claim = UsageClaim::verify(&trailers, link.provider, REALM.house()).expect("a signed claim");
+    let claim = UsageClaim::verify(&trailers, &link.key).expect("a sealed claim");
     assert_eq!((claim.chunks, claim.usage), (100, Some(Usage { prompt: 5, cached: 0, completion: 9 })));
     assert_eq!(claim.response_sha256, B256::from_slice(&hash.finalize()));
     assert_eq!(link.inflight(), 0);
@@ -541,7 +541,7 @@ async fn a_hundred_streams_share_a_link() {
     let one = |link: Arc<Link>| async move {
         let answer = link.send(ask(CHAT, BODY)).await?;
         let (_, body, trailers) = whole(answer).await;
-        let claim = UsageClaim::verify(&trailers, link.provider, REALM.house()).expect("a signed claim");
+        let claim = UsageClaim::verify(&trailers, &link.key).expect("a sealed claim");
         assert_eq!(claim.response_sha256, B256::from_slice(&Sha256::digest(&body)));
         Ok::<_, LinkError>(claim.chunks)
     };
@@ -623,8 +623,7 @@ async fn a_provider_told_to_stop_ends_what_it_began() {
     gate.links(0).await;
     assert!(matches!(link.send(ask(CHAT, BODY)).await, Err(LinkError::Gone)), "nothing new");
     let rest = body.collect().await.expect("all of what was begun");
-    let claim =
-        UsageClaim::verify(rest.trailers().expect("a claim"), link.provider, REALM.house()).expect("signed");
+    let claim = UsageClaim::verify(rest.trailers().expect("a claim"), &link.key).expect("sealed");
     assert_eq!(claim.chunks, 50);
     working.task.await.expect("no panic").expect("it ends well");
 }

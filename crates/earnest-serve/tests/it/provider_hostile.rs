@@ -15,7 +15,10 @@ use axum::routing::post;
 use bytes::Bytes;
 use earnest_chain::key::Key;
 use earnest_serve::provider::doors::Admission;
-use earnest_serve::provider::hello::{Challenge, Hello, NONCE, OFFER, Offer, PROVIDER, Realm, SIGNATURE};
+use earnest_serve::provider::hello::{
+    AGREES, Challenge, Hello, NONCE, OFFER, Offer, PROVIDER, Realm, SIGNATURE,
+};
+use earnest_serve::provider::link_key::Agreement;
 use earnest_serve::provider::roster::{Link, MOST_OF_ONE};
 use earnest_serve::provider::served::End;
 use earnest_serve::provider::usage::UsageClaim;
@@ -83,7 +86,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: earnest-provider\r\n";
 
 /// A link by hand, for one who signs well and then does what it likes.
 async fn linked(gate: &Gate, key: &Key, offer: Offer) -> TcpStream {
-    let hello = Hello::sign(key, &challenge(gate).await, offer);
+    let (hello, _) = Hello::sign(key, &challenge(gate).await, offer).expect("a public key");
     let (answer, stream) = dial(gate, &hello.headers(), UPGRADE).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     stream
@@ -103,7 +106,10 @@ async fn a_hello_is_taken_once_from_those_who_are_listed() {
     let said = |expected: (u16, &str), answer: String| {
         assert_eq!(refusal(&answer), (expected.0, expected.1.to_string()), "{answer}");
     };
-    let fresh = async |key: &Key| Hello::sign(key, &challenge(&gate).await, offer(&gate, 1)).headers();
+    let signed = |key: &Key, challenge: &Challenge, offer: Offer| {
+        Hello::sign(key, challenge, offer).expect("a public key").0.headers()
+    };
+    let fresh = async |key: &Key| signed(key, &challenge(&gate).await, offer(&gate, 1));
     let put = |mut headers: HeaderMap, name: &'static str, value: &str| {
         headers.insert(name, value.parse().expect("a value"));
         headers
@@ -128,29 +134,33 @@ async fn a_hello_is_taken_once_from_those_who_are_listed() {
     said((401, "bad_signature"), dial(&gate, &put(fresh(&key).await, OFFER, &dearer), UPGRADE).await.0);
     let mut elsewhere = challenge(&gate).await;
     elsewhere.realm = Realm { chain_id: 1, ..REALM };
-    let headers = Hello::sign(&key, &elsewhere, offer(&gate, 1)).headers();
+    let headers = signed(&key, &elsewhere, offer(&gate, 1));
+    said((401, "bad_signature"), dial(&gate, &headers, UPGRADE).await.0);
+    // Who stands between shows a key of its own: to the provider, or to the gateway.
+    let relay = Agreement::default().public();
+    let mut shown = challenge(&gate).await;
+    shown.agrees = relay;
+    said((401, "bad_signature"), dial(&gate, &signed(&key, &shown, offer(&gate, 1)), UPGRADE).await.0);
+    let headers = put(fresh(&key).await, AGREES, &relay.to_string());
     said((401, "bad_signature"), dial(&gate, &headers, UPGRADE).await.0);
     let passed_on = Offer { gateway: "evil.example".into(), ..offer(&gate, 1) };
-    let headers = Hello::sign(&key, &challenge(&gate).await, passed_on).headers();
+    let headers = signed(&key, &challenge(&gate).await, passed_on);
     said((421, "other_gateway"), dial(&gate, &headers, UPGRADE).await.0);
     let dear = Offer { ask: 9_001, ..offer(&gate, 1) };
-    let headers = Hello::sign(&key, &challenge(&gate).await, dear).headers();
+    let headers = signed(&key, &challenge(&gate).await, dear);
     said((422, "asks_too_much"), dial(&gate, &headers, UPGRADE).await.0);
     // Nonces of nobody's, of another gateway's, and used ones.
-    let made_up = Challenge { nonce: B256::repeat_byte(1), realm: REALM };
-    said(
-        (401, "bad_nonce"),
-        dial(&gate, &Hello::sign(&key, &made_up, offer(&gate, 1)).headers(), UPGRADE).await.0,
-    );
+    let made_up = Challenge { nonce: B256::repeat_byte(1), ..challenge(&gate).await };
+    said((401, "bad_nonce"), dial(&gate, &signed(&key, &made_up, offer(&gate, 1)), UPGRADE).await.0);
     let neighbour = Gate::open(Admission::Anyone).await;
-    let headers = Hello::sign(&key, &challenge(&neighbour).await, offer(&gate, 1)).headers();
+    let headers = signed(&key, &challenge(&neighbour).await, offer(&gate, 1));
     said((401, "bad_nonce"), dial(&gate, &headers, UPGRADE).await.0);
     let headers = fresh(&key).await;
     let (answer, _stream) = dial(&gate, &headers, UPGRADE).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     said((401, "bad_nonce"), dial(&gate, &headers, UPGRADE).await.0);
     // Headers that say nothing.
-    for name in [PROVIDER, OFFER, NONCE, SIGNATURE] {
+    for name in [PROVIDER, OFFER, NONCE, AGREES, SIGNATURE] {
         let mut fewer = fresh(&key).await;
         fewer.remove(name);
         said((400, "bad_hello"), dial(&gate, &fewer, UPGRADE).await.0);
@@ -631,7 +641,7 @@ async fn bytes_changed_on_the_way_end_a_link_and_the_provider_dials_again() {
             let asked = async {
                 let answer = link.send(ask(CHAT, BODY)).await.ok()?;
                 let body = answer.into_body().collect().await.ok()?;
-                UsageClaim::verify(body.trailers()?, link.provider, REALM.house()).ok()
+                UsageClaim::verify(body.trailers()?, &link.key).ok()
             };
             // A frame whose header says more than comes is waited for: gateways have a limit, and so has this test.
             lost += usize::from(!matches!(

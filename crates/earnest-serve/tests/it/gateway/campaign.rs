@@ -281,7 +281,7 @@ async fn what_a_relay_altered_does_not_pass_for_the_providers() {
     lab.gateway.routes.forget();
     let answer = lab.post(&holder.secret, "/chat/completions", &ask(true)).send().await.unwrap();
     let text = answer.text().await.unwrap();
-    assert!(text.contains("w0rd") && text.contains("is not the one that it signed"), "{text}");
+    assert!(text.contains("w0rd") && text.contains("is not the one that it sealed"), "{text}");
     assert!(!text.contains("[DONE]"), "{text}");
     let charged = lab.charged_at_rest(&holder.secret).await;
     assert!((1..=cost(7, 3)).contains(&charged), "{charged}");

@@ -13,5 +13,5 @@ mod leaving;
 mod mixes;
 mod money;
 mod requests;
-mod signed;
+mod sealed;
 mod slow;

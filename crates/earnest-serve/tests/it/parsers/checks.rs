@@ -16,6 +16,7 @@ use earnest_serve::openai::events::{Events, data_of};
 use earnest_serve::openai::fault::Fault;
 use earnest_serve::openai::request::{Added, Asked};
 use earnest_serve::provider::hello::{Hello, MOST_CONCURRENT, Offer, Realm, is_model_name};
+use earnest_serve::provider::link_key::Agreement;
 use earnest_serve::provider::meter::Meter;
 use earnest_serve::provider::name::Names;
 use earnest_serve::provider::usage::UsageClaim;
@@ -139,7 +140,7 @@ fn realm() -> Realm {
     Realm { chain_id: 31_337, revenue: Default::default() }
 }
 
-/// Headers of a hello and trailers of a usage claim, one a line: nobody's signature is found where there is none.
+/// Headers of a hello and trailers of a usage claim, one a line: nobody's signature or seal is found where there is none.
 pub fn hello(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|&byte| byte == b'\n').take(64) {
@@ -150,6 +151,8 @@ pub fn hello(bytes: &[u8]) {
         }
     }
     let key = Key::from_words("nobody in the headers");
+    let agreement = Agreement::default();
+    let link_key = agreement.with(&agreement.public(), b"nobody's").expect("a public key");
     if let Ok(hello) = Hello::read(&headers) {
         assert!(hello.offer.models.iter().all(|name| is_model_name(name)));
         assert!(hello.offer.ask <= 10_000 && (1..=MOST_CONCURRENT).contains(&hello.offer.concurrency));
@@ -161,10 +164,10 @@ pub fn hello(bytes: &[u8]) {
             (hello.provider, &hello.offer, hello.nonce())
         );
         let names = Names::of(std::slice::from_ref(&hello.offer.gateway)).unwrap_or_default();
-        let is_signed = hello.check(&realm(), &names).is_ok();
+        let is_signed = hello.check(&realm(), &names, &agreement).is_ok();
         assert!(!is_signed || hello.provider != key.address());
     }
-    assert!(UsageClaim::verify(&headers, key.address(), realm().house()).is_err());
+    assert!(UsageClaim::verify(&headers, &link_key).is_err());
 }
 
 /// An order as it comes in, its channel and its voucher: what is followed is what stands in the signed bytes.

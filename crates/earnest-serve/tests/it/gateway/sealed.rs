@@ -1,5 +1,5 @@
-//! A provider written by hand, which signs for its answers as it likes: what is not signed for, or is not what was signed for,
-//! does not pass for whole, and of what did not go out nothing is charged.
+//! A provider written by hand, which seals its answers as it likes: what is not sealed, or is not what was sealed, does not
+//! pass for whole, and of what did not go out nothing is charged.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use alloy_primitives::B256;
 use axum::http::{Request, Response, StatusCode, header};
 use bytes::Bytes;
-use earnest_chain::voucher::House;
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::provider::hello::{Challenge, Hello, Offer};
+use earnest_serve::provider::link_key::LinkKey;
 use earnest_serve::provider::usage::UsageClaim;
 use futures_util::stream::iter;
 use http_body_util::{BodyExt, StreamBody};
@@ -21,40 +21,40 @@ use sha2::{Digest, Sha256};
 
 use super::lab::{Holder, Lab, MODEL, completion, cost, ending, event, hello, key, streamed};
 
-/// What it signs at the end of an answer.
+/// What it seals at the end of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signs {
+enum Seals {
     What,
     Nothing,
     OtherBytes,
     AnotherRequest,
 }
 
-/// What it answers everybody: pieces, and what it signs.
-type Says = Arc<Mutex<(Vec<String>, Signs)>>;
+/// What it answers everybody: pieces, and what it seals.
+type Says = Arc<Mutex<(Vec<String>, Seals)>>;
 
 fn sha(bytes: &[u8]) -> B256 {
     B256::from_slice(&Sha256::digest(bytes))
 }
 
-/// The frames of an answer, and behind them what is signed.
-fn frames((pieces, signs): (Vec<String>, Signs), id: &str, body: &[u8], house: House) -> Vec<Frame<Bytes>> {
+/// The frames of an answer, and behind them what is sealed.
+fn frames((pieces, seals): (Vec<String>, Seals), id: &str, body: &[u8], key: &LinkKey) -> Vec<Frame<Bytes>> {
     let claim = UsageClaim {
-        request: if signs == Signs::AnotherRequest { "req_other" } else { id }.into(),
+        request: if seals == Seals::AnotherRequest { "req_other" } else { id }.into(),
         model: MODEL.into(),
         status: 200,
         usage: None,
         chunks: 0,
         request_sha256: sha(body),
-        response_sha256: if signs == Signs::OtherBytes {
+        response_sha256: if seals == Seals::OtherBytes {
             B256::ZERO
         } else {
             sha(pieces.concat().as_bytes())
         },
     };
     let mut frames: Vec<_> = pieces.into_iter().map(|piece| Frame::data(Bytes::from(piece))).collect();
-    if signs != Signs::Nothing {
-        frames.push(Frame::trailers(claim.sign(&key("by hand"), house)));
+    if seals != Seals::Nothing {
+        frames.push(Frame::trailers(claim.seal(key)));
     }
     frames
 }
@@ -72,14 +72,14 @@ async fn provider(lab: &Lab) -> Says {
         concurrency: 9,
         instance: 1,
     };
-    let hello = Hello::sign(&key("by hand"), &challenge, offer);
+    let (hello, link_key) = Hello::sign(&key("by hand"), &challenge, offer).unwrap();
     let dialled = lab.client.get(format!("{}/earnest/provider", lab.base)).headers(hello.headers());
     let dialled = dialled.header(header::CONNECTION, "upgrade").header(header::UPGRADE, "earnest-provider");
     let link = dialled.send().await.unwrap().upgrade().await.unwrap();
-    let says: Says = Arc::new(Mutex::new((Vec::new(), Signs::What)));
-    let (told, house) = (says.clone(), lab.gateway.house);
+    let says: Says = Arc::new(Mutex::new((Vec::new(), Seals::What)));
+    let told = says.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let told = told.clone();
+        let (told, link_key) = (told.clone(), link_key.clone());
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
@@ -88,7 +88,7 @@ async fn provider(lab: &Lab) -> Says {
             let kind =
                 if said.0.concat().starts_with('{') { "application/json" } else { "text/event-stream" };
             let ready = head.uri.path() == "/earnest/ready";
-            let frames = if ready { Vec::new() } else { frames(said, id, &body, house) };
+            let frames = if ready { Vec::new() } else { frames(said, id, &body, &link_key) };
             let mut response =
                 Response::new(StreamBody::new(iter(frames.into_iter().map(Ok::<_, Infallible>))));
             *response.status_mut() = if ready { StatusCode::NO_CONTENT } else { StatusCode::OK };
@@ -126,27 +126,27 @@ async fn asks(lab: &Lab, holder: &Holder, path: &str, body: &Value) -> (u16, Str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_signed_for_does_not_pass_for_whole() {
+async fn what_is_not_sealed_does_not_pass_for_whole() {
     let (lab, holder, says) = open("signed").await;
-    for signs in [Signs::What, Signs::Nothing, Signs::OtherBytes, Signs::AnotherRequest] {
+    for seals in [Seals::What, Seals::Nothing, Seals::OtherBytes, Seals::AnotherRequest] {
         let pieces = vec![event(MODEL, "one two three"), ending(MODEL, 3)];
-        *says.lock().unwrap() = (pieces, signs);
+        *says.lock().unwrap() = (pieces, seals);
         let (status, text, charged) = asks(&lab, &holder, "/chat/completions", &streamed()).await;
-        let whole = signs == Signs::What;
+        let whole = seals == Seals::What;
         assert_eq!(
             (status, text.contains("[DONE]"), text.contains("\"error\"")),
             (200, whole, !whole),
-            "{signs:?} {text}"
+            "{seals:?} {text}"
         );
-        assert_eq!(text.contains("\\\"complete\\\":true"), whole, "{signs:?} {text}");
-        assert!((1..=cost(7, 3)).contains(&charged), "{signs:?}: {charged}");
+        assert_eq!(text.contains("\\\"complete\\\":true"), whole, "{seals:?} {text}");
+        assert!((1..=cost(7, 3)).contains(&charged), "{seals:?}: {charged}");
 
-        *says.lock().unwrap() = (vec![completion(MODEL, "one two three").to_string()], signs);
+        *says.lock().unwrap() = (vec![completion(MODEL, "one two three").to_string()], seals);
         let (status, text, charged) = asks(&lab, &holder, "/chat/completions", &hello()).await;
         assert_eq!(
             (status == 200, text.contains("three"), charged > 0),
             (whole, whole, whole),
-            "{signs:?} {status} {text}"
+            "{seals:?} {status} {text}"
         );
     }
 }
@@ -163,16 +163,16 @@ async fn text_that_did_not_go_out_is_not_charged() {
     let created = json!({"type": "response.created", "response": {"id": "r", "model": MODEL, "status": "in_progress", "output": []}});
     let pieces = vec![data(created), data(json!({"type": "response.completed", "response": whole}))];
     let ask = json!({"model": MODEL, "stream": true, "input": "hello"});
-    for (signs, heard) in [(Signs::What, true), (Signs::OtherBytes, false)] {
-        *says.lock().unwrap() = (pieces.clone(), signs);
+    for (seals, heard) in [(Seals::What, true), (Seals::OtherBytes, false)] {
+        *says.lock().unwrap() = (pieces.clone(), seals);
         let (_, text, charged) = asks(&lab, &holder, "/responses", &ask).await;
-        assert_eq!((text.contains("three"), charged > 0), (heard, heard), "{signs:?} {charged} {text}");
+        assert_eq!((text.contains("three"), charged > 0), (heard, heard), "{seals:?} {charged} {text}");
     }
     // The second event says another model, or is longer than what was asked for can be.
     let mut ask = streamed();
     ask["max_tokens"] = json!(1_000);
     for second in [event("another", &long), event(MODEL, &long)] {
-        *says.lock().unwrap() = (vec![event(MODEL, "one "), second, ending(MODEL, 900)], Signs::What);
+        *says.lock().unwrap() = (vec![event(MODEL, "one "), second, ending(MODEL, 900)], Seals::What);
         let mut ask = ask.clone();
         if !says.lock().unwrap().0[1].contains("another") {
             ask["max_tokens"] = json!(100);
