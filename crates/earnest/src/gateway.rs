@@ -227,6 +227,7 @@ pub async fn serve(
 impl Serve {
     /// Serves until it is told to stop.
     pub fn run(self) -> Result<()> {
+        server::take_small_pages();
         let folder = self.at.folder().to_path_buf();
         let text = std::fs::read_to_string(folder.join("deployment.json")).with_context(|| {
             format!(

@@ -83,6 +83,7 @@ pub struct Up {
 impl Up {
     /// Serves until it is told to stop.
     pub fn run(self) -> Result<()> {
+        server::take_small_pages();
         let folder = self.at.folder().to_path_buf();
         let place = folder.join("deployment.json");
         let deployed: Option<Place> = match std::fs::read_to_string(&place) {

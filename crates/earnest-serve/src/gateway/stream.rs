@@ -62,7 +62,7 @@ struct State {
     marked: Progress,
     /// The charge of the whole answer, once it is known.
     whole: Option<Charge>,
-    kept: Option<Kept>,
+    kept: Option<Box<Kept>>,
     /// The stream is read, and may tell more.
     reading: bool,
     /// The client left while it was, with so much.
@@ -197,7 +197,7 @@ impl Stream {
         let (endpoint, name) = (job.endpoint, job.model.clone());
         let most_bytes = job.most.usage.output.saturating_mul(LONGEST_TOKEN).saturating_add(SLACK);
         let room = || job.gateway.answers.room(job.key.line.id);
-        let kept = job.turn.as_ref().map(|_| Kept { bytes: BytesMut::new(), room: room() });
+        let kept = job.turn.as_ref().map(|_| Box::new(Kept { bytes: BytesMut::new(), room: room() }));
         let events_room = room();
         let state = State {
             job: Some(job),
@@ -234,7 +234,7 @@ impl Stream {
             broken: false,
             gave_up: false,
             trouble: None,
-            outbox: VecDeque::new(),
+            outbox: VecDeque::with_capacity(1),
             finished: false,
             patience,
             silence: Box::pin(sleep_until(Instant::now() + patience)),

@@ -581,6 +581,9 @@ impl<'s> Node<'s> {
         let last = (self.seen.choices.len() + 128).min(CHOICES - 1);
         let index = index.and_then(|index| usize::try_from(index).ok()).unwrap_or(position).min(last);
         if self.seen.choices.len() <= index {
+            if self.seen.choices.is_empty() {
+                self.seen.choices.reserve_exact(index + 1); // most answers have one, and a vector begins with four
+            }
             self.seen.choices.resize(index + 1, Choice::default());
         }
         let kept = &mut self.seen.choices[index];
