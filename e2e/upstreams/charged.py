@@ -173,6 +173,7 @@ LCP = "llama-cpp-python"
 # Whose requests fail three times in a row, rests: so it is asked for what it can between them.
 UNSTATED, UNKNOWN = {LCP: {"estimate": True}}, {"status": 503, "says": "the provider answered"}
 # Makes one choice, too, takes one prompt, and refuses fields that it does not know.
+NO_PATH = {LCP: {"status": 404, "says": "unsupported_endpoint"}}
 TF = "transformers"
 REFUSED = {TF: {"status": 422, "says": "Unexpected"}}
 ONE_PROMPT = {LCP: UNKNOWN, TF: {"status": 400, "says": "must be a string"}}
@@ -194,11 +195,11 @@ kind("two choices, streamed", CHAT, {**HI, "n": 2, **STREAM}, {**UNSTATED, TF: {
 kind("log-probabilities", CHAT, {**HI, "logprobs": True, "top_logprobs": 3})
 kind("a tool", CHAT, {**HI, "max_tokens": 300, **TOOLS}, room=True)
 kind("a tool, streamed", CHAT, {**HI, "max_tokens": 300, **TOOLS, **STREAM}, UNSTATED, room=True)
-kind("responses", RESPONSES, {"input": "hi", "max_output_tokens": 20}, {LCP: UNKNOWN})
+kind("responses", RESPONSES, {"input": "hi", "max_output_tokens": 20}, NO_PATH)
 check("chat, again", CHAT, HI)
-kind("responses, 4", RESPONSES, {"input": "hi", "max_output_tokens": 4}, {LCP: UNKNOWN})
+kind("responses, 4", RESPONSES, {"input": "hi", "max_output_tokens": 4}, NO_PATH)
 check("chat, again", CHAT, HI)
-kind("responses, streamed", RESPONSES, {"input": "hi", "max_output_tokens": 20, **STREAM}, {LCP: UNKNOWN})
+kind("responses, streamed", RESPONSES, {"input": "hi", "max_output_tokens": 20, **STREAM}, NO_PATH)
 kind("cached", CHAT, {**HI, **({"cache_prompt": True} if SERVER in ("llama.cpp", "litellm") else {})})
 kind("left in the middle", CHAT, LONG, estimate=True, left=9)
 kind("no bound that is one", CHAT, {**HI, "max_tokens": 0}, status=400, says="max_tokens")
