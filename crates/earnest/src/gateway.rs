@@ -119,6 +119,9 @@ pub struct Pace {
     /// Model tokens that are written at most where a request does not say.
     #[arg(long, default_value_t = 4_096)]
     pub most_written: u64,
+    /// Days for which receipts can be asked for.
+    #[arg(long, value_name = "DAYS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(8..))]
+    pub keep_receipts: u64,
     /// Requests of one key at once.
     #[arg(long, default_value_t = 4_096)]
     pub concurrency: u32,
@@ -154,6 +157,7 @@ impl Pace {
         settings.claim_least = [self.claim_least_credits.units(), self.claim_least_cash.units().into()];
         settings.withdraw_delay = self.withdraw_delay;
         settings.most_written = self.most_written;
+        settings.bounds.receipts_days = self.keep_receipts;
         settings.concurrency_per_key = self.concurrency;
         settings.patience.head = Duration::from_millis(self.patience_ms);
         settings.patience.piece = Duration::from_millis(self.silence_ms);

@@ -246,11 +246,19 @@ pub struct Bounds {
     pub free_for_answers: u64,
     /// Free bytes under which nothing more is admitted.
     pub free: u64,
+    /// Days for which receipts can be asked for.
+    pub receipts_days: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { answers_of_channel: 256 << 20, answers: 8 << 30, free_for_answers: 1 << 30, free: 128 << 20 }
+        Bounds {
+            answers_of_channel: 256 << 20,
+            answers: 8 << 30,
+            free_for_answers: 1 << 30,
+            free: 128 << 20,
+            receipts_days: 100,
+        }
     }
 }
 
@@ -416,6 +424,7 @@ impl Journal {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", checkpoint::LONGEST)?;
+            connection.pragma_update(None, "journal_size_limit", checkpoint::LONGEST << 12)?;
             connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
         };

@@ -6,6 +6,7 @@ pub mod books;
 mod clock;
 pub mod crash;
 pub mod delivery;
+mod health;
 pub mod job;
 pub mod journal;
 mod left;
@@ -22,6 +23,7 @@ pub mod serve;
 pub mod stream;
 pub mod till;
 mod trace;
+pub mod tries;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};

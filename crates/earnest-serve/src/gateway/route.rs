@@ -1,27 +1,24 @@
-//! Who answers a request: providers that dialled in and upstreams of the issuer's own, the cheapest healthy one first.
-//! One that fails is left out of the request and rested after three; a request goes on to the next one until a byte of an
-//! answer has gone out.
+//! Who can answer a request: providers that dialled in and upstreams of the issuer's own, the cheapest healthy one first;
+//! and what is learnt of each of them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 use anyhow::Result;
-use axum::http::{HeaderMap, Request, StatusCode, header};
-use bytes::{Bytes, BytesMut};
+use axum::http::HeaderMap;
+use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
 use thread_local::ThreadLocal;
 
-use super::refusal::Refusal;
+use super::health::Health;
+use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
-use crate::openai::fault::{self, Fault, Whose};
 use crate::openai::request::{Added, Asked, Most};
-use crate::packing::Unpacked;
-use crate::provider::roster::{Link, LinkError, Roster};
-use crate::request_id::uuid_of;
+use crate::provider::roster::{Link, Roster};
 use crate::upstream::{self, Client, client, upstream_base};
 
 /// An answer's body, whoever gives it.
@@ -32,7 +29,7 @@ pub type Body = UnsyncBoxBody<Bytes, BrokeOff>;
 #[error("{0}")]
 pub struct BrokeOff(String);
 
-fn broke_off(error: impl std::fmt::Display) -> BrokeOff {
+pub(super) fn broke_off(error: impl std::fmt::Display) -> BrokeOff {
     BrokeOff(error.to_string())
 }
 
@@ -68,97 +65,23 @@ pub struct Routes {
     own: Vec<Arc<Own>>,
     /// One for each thread, so that a connection is used by the thread that it is served by.
     clients: ThreadLocal<Client>,
-    patience: Patience,
-    /// By operator; by position of one's own.
-    health: RwLock<HashMap<Name, Arc<Health>>>,
+    pub(super) patience: Patience,
+    health: RwLock<HashMap<(Name, Endpoint), Arc<Health>>>,
     /// What of the gateway's additions a server has refused, by model.
     refused: RwLock<HashMap<(Name, String), Added>>,
 }
 
-struct Own {
-    upstream: Upstream,
-    asked: upstream::Upstream,
+pub(super) struct Own {
+    pub(super) upstream: Upstream,
+    pub(super) asked: upstream::Upstream,
     taken: AtomicUsize,
 }
 
+/// By position, one's own; by operator, whoever dialled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Name {
+pub(super) enum Name {
     Own(usize),
-    // Health is the operator's, so that dialling in again does not mend it.
     Operator(Address),
-}
-
-#[derive(Default)]
-struct Health {
-    ill: Mutex<Ill>,
-    /// What was said of it, once each, to the operator of the gateway.
-    warned: Mutex<HashSet<String>>,
-}
-
-#[derive(Default)]
-struct Ill {
-    failures: u32,
-    until: Option<Instant>,
-    /// Whose requests failed, as far as they were one channel's: it alone goes elsewhere then, for what a holder asks is
-    /// not to cost a provider the requests of others.
-    by: Option<B256>,
-    /// It was asked, and has said nothing to anyone since.
-    silent: Option<Instant>,
-}
-
-/// Failures in a row after which a provider is left alone, and for how long at first and at most.
-const FAILURES: u32 = 3;
-const REST: Duration = Duration::from_secs(2);
-const LONGEST_REST: Duration = Duration::from_secs(60);
-/// One that said nothing to anyone for so long is asked after the others.
-const SILENCE: Duration = Duration::from_secs(30);
-/// Providers that a request is tried with.
-const TRIES: usize = 3;
-/// Different things that are told of a provider.
-const MOST_WARNED: usize = 64;
-/// Bytes of a refusal that are read.
-const REFUSAL: usize = 64 << 10;
-/// How long a refusal may take to come.
-const REFUSAL_TIME: Duration = Duration::from_secs(10);
-
-impl Health {
-    fn well(&self, channel: Option<B256>) -> bool {
-        let now = Instant::now();
-        let ill = self.ill.lock().expect("no panic holds it");
-        let silent = ill.silent.is_some_and(|since| now.duration_since(since) > SILENCE);
-        let rests = ill.until.is_some_and(|until| until > now) && (ill.by.is_none() || ill.by == channel);
-        !rests && !silent
-    }
-
-    fn asked(&self) {
-        self.ill.lock().expect("no panic holds it").silent.get_or_insert_with(Instant::now);
-    }
-
-    fn spoke(&self) {
-        self.ill.lock().expect("no panic holds it").silent = None;
-    }
-
-    fn failed(&self, channel: B256) {
-        let mut ill = self.ill.lock().expect("no panic holds it");
-        ill.by = if ill.failures == 0 || ill.by == Some(channel) { Some(channel) } else { None };
-        ill.failures += 1;
-        if ill.failures >= FAILURES {
-            let rest = REST.saturating_mul(1 << (ill.failures - FAILURES).min(10)).min(LONGEST_REST);
-            ill.until = Some(Instant::now() + rest);
-        }
-    }
-
-    /// It asks for a rest.
-    fn busy(&self, secs: u64) {
-        let rest = Duration::from_secs(secs).min(LONGEST_REST);
-        let mut ill = self.ill.lock().expect("no panic holds it");
-        ill.until = ill.until.max(Some(Instant::now() + rest));
-        ill.by = None;
-    }
-
-    fn answered(&self) {
-        *self.ill.lock().expect("no panic holds it") = Ill::default();
-    }
 }
 
 /// Who answered, for what is charged and for what is learnt.
@@ -205,34 +128,50 @@ impl Served {
         }
     }
 
+    /// It found fault with a request that another then served.
+    pub(super) fn refuted(&self) {
+        self.health.refuted(self.channel);
+    }
+
     /// Tells the gateway's operator, each thing once and not too many.
     pub fn warn(&self, what: impl FnOnce() -> String) {
-        let mut warned = self.health.warned.lock().expect("no panic holds it");
-        if warned.len() < MOST_WARNED {
-            let what = what();
-            if warned.insert(what.clone()) {
-                eprintln!("warning: {}: {what}", self.provider);
-            }
+        let what = what();
+        if self.health.warns(&what) {
+            eprintln!("warning: {}: {what}", self.provider);
         }
+    }
+
+    /// The same in another answer, to a body with this hash.
+    pub(super) fn again(&self, asked: Option<B256>) -> Self {
+        Served { asked, struck: Arc::default(), ..self.clone() }
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether this channel's requests go to it before others.
+    pub(super) fn is_well(&self) -> bool {
+        self.health.well(Some(self.channel))
     }
 }
 
 /// One that can be tried.
-struct Candidate {
-    name: Name,
-    at: At,
-    served: Served,
-    dialect: Dialect,
+pub(super) struct Candidate {
+    pub(super) name: Name,
+    pub(super) at: At,
+    pub(super) served: Served,
+    pub(super) dialect: Dialect,
     busy: usize,
 }
 
-enum At {
+pub(super) enum At {
     Own(Arc<Own>),
     Link(Arc<Link>),
 }
 
 /// Counts a request of an upstream of one's own until its answer is let go of.
-struct Turn(Arc<Own>);
+pub(super) struct Turn(Arc<Own>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
@@ -249,49 +188,16 @@ pub struct Begun {
 }
 
 impl Own {
+    /// A turn, if it takes one more request at once.
+    pub(super) fn turn(self: &Arc<Self>) -> Option<Turn> {
+        let turn = Turn(self.clone());
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.upstream.concurrency).then_some(turn)
+    }
+
     fn of(upstream: Upstream) -> Result<Self> {
         let base = upstream_base(&upstream.url)?;
         let asked = upstream::Upstream::new(&base, upstream.key.as_deref(), &upstream.headers)?;
         Ok(Own { upstream, asked, taken: AtomicUsize::new(0) })
-    }
-}
-
-/// An error with all that is behind it: the outermost says only that something failed.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// How one try went wrong.
-pub enum Trouble {
-    /// The request's own fault: every provider would say so.
-    Asked(Refusal),
-    /// Another may do better.
-    Next(Refusal),
-    /// It has too much to do; seconds it asks to wait.
-    Full(u64),
-    /// It cannot now, and says when to come again.
-    Later(Refusal),
-    /// It could not be asked on this connection.
-    Link(Refusal),
-}
-
-impl Trouble {
-    /// Of what a server says in place of an answer, under a 200.
-    pub fn said(fault: Fault, served: &Served, otherwise: &str) -> Self {
-        let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
-        let whose = status.map(|status| (status, fault.whose(status)));
-        match whose {
-            Some((status, Whose::Request)) => Trouble::Asked(Refusal::Told(status, Box::new(fault))),
-            Some((StatusCode::TOO_MANY_REQUESTS, Whose::Busy)) => {
-                Trouble::Full(fault::wait(&HeaderMap::new(), Some(&fault), SystemTime::now()).unwrap_or(1))
-            }
-            _ => {
-                let why = fault.message.unwrap_or_else(|| "it said nothing that can be read".into());
-                served.warn(|| format!("{otherwise}: {why}"));
-                Trouble::Next(Refusal::Upstream(otherwise.into()))
-            }
-        }
     }
 }
 
@@ -303,11 +209,23 @@ impl Routes {
         Ok(Routes { roster, own, clients, patience, health, refused })
     }
 
-    fn health(&self, name: Name) -> Arc<Health> {
-        if let Some(health) = self.health.read().expect("no panic holds it").get(&name) {
+    fn health(&self, name: Name, endpoint: Endpoint) -> Arc<Health> {
+        if let Some(health) = self.health.read().expect("no panic holds it").get(&(name, endpoint)) {
             return health.clone();
         }
-        self.health.write().expect("no panic holds it").entry(name).or_default().clone()
+        self.health.write().expect("no panic holds it").entry((name, endpoint)).or_default().clone()
+    }
+
+    /// Whether it is well wherever it was asked.
+    fn is_well(&self, name: Name) -> bool {
+        let health = self.health.read().expect("no panic holds it");
+        let of = |endpoint: &Endpoint| health.get(&(name, *endpoint));
+        Endpoint::ALL.iter().filter_map(of).all(|health| health.well(None))
+    }
+
+    /// The client of the thread that asks.
+    pub(super) fn client(&self) -> std::io::Result<&Client> {
+        self.clients.get_or_try(client)
     }
 
     /// Models that somebody serves now.
@@ -316,27 +234,37 @@ impl Routes {
         own || self.roster.links().iter().any(|link| link.offer.models.iter().any(|name| name == model))
     }
 
-    /// Who is there: operator, asking price, models, requests in flight, whether it is well.
-    pub fn providers(&self) -> Vec<serde_json::Value> {
-        let mut all = Vec::new();
-        for (index, own) in self.own.iter().enumerate() {
+    /// Who is there, each operator once: asking price, models, links, requests in flight and at most, whether it is well.
+    pub fn providers(&self) -> Vec<Value> {
+        let own = self.own.iter().enumerate().map(|(index, own)| {
             let models: Vec<&str> = own.upstream.models.iter().map(|(name, _)| name.as_str()).collect();
-            all.push(serde_json::json!({
-                "provider": own.upstream.provider, "ask_bps": 0, "models": models, "own": true,
-                "in_flight": own.taken.load(Ordering::Relaxed), "well": self.health(Name::Own(index)).well(None),
-            }));
-        }
+            json!({
+                "provider": own.upstream.provider, "ask_bps": 0, "models": models, "own": true, "links": 0,
+                "in_flight": own.taken.load(Ordering::Relaxed), "concurrency": own.upstream.concurrency,
+                "well": self.is_well(Name::Own(index)),
+            })
+        });
+        let mut dialled: BTreeMap<Address, Vec<Arc<Link>>> = BTreeMap::new();
         for link in self.roster.links() {
-            all.push(serde_json::json!({
-                "provider": link.provider, "ask_bps": link.offer.ask, "models": link.offer.models, "own": false,
-                "in_flight": link.inflight(), "well": self.health(Name::Operator(link.provider)).well(None),
-            }));
+            dialled.entry(link.provider).or_default().push(link);
         }
-        all
+        let dialled = dialled.iter().map(|(provider, links)| {
+            let models: BTreeSet<&str> =
+                links.iter().flat_map(|link| link.offer.models.iter().map(String::as_str)).collect();
+            json!({
+                "provider": provider, "models": models, "own": false, "links": links.len(),
+                "ask_bps": links.iter().map(|link| link.offer.ask).min(),
+                "in_flight": links.iter().map(|link| link.inflight()).sum::<usize>(),
+                "concurrency": links.iter().map(|link| usize::from(link.offer.concurrency)).sum::<usize>(),
+                "well": self.is_well(Name::Operator(*provider)),
+            })
+        });
+        own.chain(dialled).collect()
     }
 
     /// Those that serve a model, the best first: well, cheap, least busy.
-    fn candidates(&self, model: &str, most_ask: u16, channel: B256) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, asked: &Asked, most_ask: u16, channel: B256) -> Vec<Candidate> {
+        let (model, endpoint) = (asked.model.as_str(), asked.endpoint);
         let mut all = Vec::new();
         for (index, own) in self.own.iter().enumerate() {
             let Some((_, dialect)) = own.upstream.models.iter().find(|(name, _)| name == model) else {
@@ -351,7 +279,7 @@ impl Routes {
                 names,
                 link: None,
                 asked: None,
-                health: self.health(name),
+                health: self.health(name, endpoint),
                 channel,
                 struck: Arc::default(),
             };
@@ -369,7 +297,7 @@ impl Routes {
                 names: link.offer.names_of(model).map(str::to_owned).collect(),
                 link: Some(link.clone()),
                 asked: None,
-                health: self.health(name),
+                health: self.health(name, endpoint),
                 channel,
                 struck: Arc::default(),
             };
@@ -387,294 +315,22 @@ impl Routes {
         all
     }
 
-    /// The tries of one request.
-    pub fn tries<'r>(
-        &'r self,
-        asked: &'r Asked,
-        channel: B256,
-        id: &'r str,
-        most_ask: u16,
-        trace: Option<&'r str>,
-    ) -> Tries<'r> {
-        let mut candidates = self.candidates(&asked.model, most_ask, channel);
-        // Of one operator's links two at most: another operator may do better.
-        let mut of: HashMap<Name, usize> = HashMap::new();
-        candidates.retain(|candidate| {
-            let count = of.entry(candidate.name).or_default();
-            *count += 1;
-            *count <= 2
-        });
-        candidates.truncate(TRIES);
-        // Where there is but one, it may have failed for a moment only.
-        let left = if candidates.len() == 1 { 2 } else { candidates.len() };
-        Tries {
-            routes: self,
-            asked,
-            id,
-            trace,
-            candidates,
-            turn: 0,
-            left,
-            done: Vec::new(),
-            last: None,
-            wait: None,
-        }
-    }
-
     /// Forgets what was learnt of everyone: all are well, and nothing was refused.
     pub fn forget(&self) {
         self.health.write().expect("no panic holds it").clear();
         self.refused.write().expect("no panic holds it").clear();
     }
 
-    fn refused(&self, name: Name, model: &str) -> Added {
+    /// What of the gateway's additions it has refused.
+    pub(super) fn refused(&self, name: Name, model: &str) -> Added {
         let refused = self.refused.read().expect("no panic holds it");
         if refused.is_empty() {
             return Added::default();
         }
         refused.get(&(name, model.to_owned())).copied().unwrap_or_default()
     }
-}
-
-/// One request, and whom it may still be tried with.
-pub struct Tries<'r> {
-    routes: &'r Routes,
-    asked: &'r Asked,
-    id: &'r str,
-    trace: Option<&'r str>,
-    candidates: Vec<Candidate>,
-    turn: usize,
-    left: usize,
-    /// Operators whose server has answered, and not well.
-    done: Vec<Name>,
-    last: Option<Refusal>,
-    wait: Option<u64>,
-}
-
-impl Tries<'_> {
-    /// Asks one after the other until one begins to answer, or says that the request is at fault.
-    pub async fn next(&mut self) -> Result<Begun, Refusal> {
-        if self.candidates.is_empty() {
-            let why = format!("nobody serves {} at the moment", self.asked.model);
-            return Err(Refusal::NoProvider(why, 5));
-        }
-        while self.left > 0 {
-            self.left -= 1;
-            let candidate = &self.candidates[self.turn % self.candidates.len()];
-            self.turn += 1;
-            if self.done.contains(&candidate.name) && !self.is_alone() {
-                continue;
-            }
-            candidate.served.health.asked();
-            let begun = self.one(candidate).await;
-            if !matches!(begun, Err(Trouble::Next(Refusal::Timeout(_)))) {
-                candidate.served.health.spoke();
-            }
-            match begun {
-                Ok(begun) => return Ok(begun),
-                Err(trouble) => self.failed(trouble)?,
-            }
-        }
-        Err(match (self.last.take(), self.wait) {
-            (_, Some(secs)) => Refusal::Busy("all providers of this model are busy".into(), secs),
-            (Some(refusal), None) => refusal,
-            (None, None) => Refusal::NoProvider("no provider could be reached".into(), 5),
-        })
+    /// That it has refused them, and served without.
+    pub(super) fn remember(&self, name: Name, model: &str, added: Added) {
+        self.refused.write().expect("no panic holds it").insert((name, model.to_owned()), added);
     }
-
-    /// There is but one operator.
-    fn is_alone(&self) -> bool {
-        self.candidates.iter().all(|candidate| candidate.name == self.candidates[0].name)
-    }
-
-    /// The last one failed after all. An error ends the request; else the next one may be asked.
-    pub fn failed(&mut self, trouble: Trouble) -> Result<(), Refusal> {
-        let last = (self.turn.max(1) - 1) % self.candidates.len();
-        if !matches!(trouble, Trouble::Link(_)) {
-            self.done.push(self.candidates[last].name);
-        }
-        // Where it has just said when to come again, nobody else of it is asked.
-        let later = matches!(trouble, Trouble::Full(_) | Trouble::Later(_));
-        match trouble {
-            Trouble::Asked(refusal) => return Err(refusal),
-            Trouble::Full(secs) => self.wait = Some(self.wait.map_or(secs, |other| other.min(secs))),
-            // Whoever was slow has taken the time that the client has; a stream's head should come at once.
-            Trouble::Next(refusal @ Refusal::Timeout(_)) if !self.asked.stream => {
-                self.last = Some(refusal);
-                (self.left, self.wait) = (0, None);
-            }
-            Trouble::Next(refusal) | Trouble::Later(refusal) | Trouble::Link(refusal) => {
-                self.last = Some(refusal)
-            }
-        }
-        if later && self.is_alone() {
-            self.left = 0;
-        }
-        Ok(())
-    }
-
-    async fn one(&self, candidate: &Candidate) -> Result<Begun, Trouble> {
-        let known = self.routes.refused(candidate.name, &self.asked.model);
-        let mut added = known;
-        // Each refusal that names what was added takes something away.
-        loop {
-            let (answered, body) = self.send(candidate, added).await?;
-            let (parts, answer) = answered.into_parts();
-            // What is accepted only, or has no content, is no answer.
-            if matches!(parts.status, StatusCode::OK | StatusCode::CREATED) {
-                let asked = candidate
-                    .served
-                    .link
-                    .as_ref()
-                    .map(|_| B256::from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&body)));
-                let served = Served { asked, struck: Arc::default(), ..candidate.served.clone() };
-                let answer = Unpacked::of(&parts.headers, answer).ok_or_else(|| {
-                    candidate.served.strike();
-                    Trouble::Next(Refusal::Upstream(
-                        "the provider's answer is packed, and nobody asked for it".into(),
-                    ))
-                })?;
-                // Only what then worked is remembered, and never that there is no bound at all.
-                if added != known && added.is_kept() {
-                    let place = (candidate.name, self.asked.model.clone());
-                    self.routes.refused.write().expect("no panic holds it").insert(place, added);
-                }
-                return Ok(Begun { served, body: answer.map_err(broke_off).boxed_unsync() });
-            }
-            let fault = said(&parts.headers, answer).await;
-            match fault.whose(parts.status) {
-                Whose::Request => match self.asked.without(&candidate.dialect, added, &fault) {
-                    Some(less) => added = less,
-                    None => return Err(Trouble::Asked(Refusal::Told(parts.status, Box::new(fault)))),
-                },
-                Whose::Busy => {
-                    let wait = fault::wait(&parts.headers, Some(&fault), SystemTime::now());
-                    candidate.served.health.busy(wait.unwrap_or(1));
-                    if parts.status == StatusCode::TOO_MANY_REQUESTS {
-                        return Err(Trouble::Full(wait.unwrap_or(1)));
-                    }
-                    candidate.served.strike();
-                    let why = format!("the provider answered {}", parts.status);
-                    return Err(match wait {
-                        Some(secs) => Trouble::Later(Refusal::NoProvider(why, secs)),
-                        None => Trouble::Next(Refusal::NoProvider(why, 2)),
-                    });
-                }
-                Whose::Server => {
-                    let why = match parts.status {
-                        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                            format!("the provider was refused by its upstream ({status})")
-                        }
-                        status => format!("the provider answered {}", status.as_u16()),
-                    };
-                    candidate.served.warn(|| {
-                        format!("{why}: {}", fault.message.as_deref().unwrap_or("it did not say why"))
-                    });
-                    return Err(self.next_one(candidate, why));
-                }
-            }
-        }
-    }
-
-    fn next_one(&self, candidate: &Candidate, why: String) -> Trouble {
-        candidate.served.strike();
-        Trouble::Next(Refusal::NoProvider(why, 2))
-    }
-
-    /// Sends the request, and waits for the head of the answer; what was sent comes back with it.
-    async fn send(
-        &self,
-        candidate: &Candidate,
-        added: Added,
-    ) -> Result<(axum::http::Response<UnsyncBoxBody<Bytes, BrokeOff>>, Bytes), Trouble> {
-        let endpoint = self.asked.endpoint;
-        let next = |why: String| self.next_one(candidate, why);
-        // A provider knows its models by the price list's names: its dialect here has no other.
-        let body = self.asked.body(&candidate.dialect, added);
-        let sent = async {
-            let mut request = match &candidate.at {
-                At::Own(own) => own.asked.post(endpoint).header("x-request-id", uuid_of(self.id)),
-                At::Link(_) => {
-                    Request::post(format!("/v1{}", endpoint.path())).header("x-request-id", self.id)
-                }
-            };
-            request = request.header(header::CONTENT_TYPE, "application/json");
-            if let Some(trace) = self.trace {
-                request = request.header("traceparent", trace);
-            }
-            match &candidate.at {
-                At::Own(own) => {
-                    if own.taken.fetch_add(1, Ordering::Relaxed) >= own.upstream.concurrency {
-                        own.taken.fetch_sub(1, Ordering::Relaxed);
-                        return Err(Trouble::Full(1));
-                    }
-                    let turn = Turn(own.clone());
-                    let request = request.body(Full::from(body.clone()));
-                    let request = request.map_err(|error| next(error.to_string()))?;
-                    let client =
-                        self.routes.clients.get_or_try(client).map_err(|error| next(error.to_string()))?;
-                    let sent = client.request(request).await;
-                    let response = sent
-                        .map_err(|error| next(format!("the upstream did not answer: {}", in_full(&error))))?;
-                    Ok(response.map(|body| {
-                        body.map_err(broke_off)
-                            .map_frame(move |frame| {
-                                let _ = &turn;
-                                frame
-                            })
-                            .boxed_unsync()
-                    }))
-                }
-                At::Link(link) => {
-                    let request = request.body(body.clone()).map_err(|error| next(error.to_string()))?;
-                    match link.send(request).await {
-                        Ok(response) => Ok(response.map(|body| body.map_err(broke_off).boxed_unsync())),
-                        Err(LinkError::Busy(_)) => {
-                            let why = "all providers of this model are busy";
-                            Err(Trouble::Link(Refusal::Busy(why.into(), 1)))
-                        }
-                        Err(error) => {
-                            candidate.served.strike();
-                            Err(Trouble::Link(Refusal::NoProvider(error.to_string(), 2)))
-                        }
-                    }
-                }
-            }
-        };
-        // A stream should begin soon: where others are there, they are asked before the client gives up.
-        let head = self.routes.patience.head;
-        let patience = if self.asked.stream && self.left > 0 && self.candidates.len() > 1 {
-            head.min(SILENCE)
-        } else {
-            head
-        };
-        match tokio::time::timeout(patience, sent).await {
-            Ok(response) => Ok((response?, body)),
-            Err(_) => {
-                candidate.served.strike();
-                let secs = patience.as_secs();
-                Err(Trouble::Next(Refusal::Timeout(format!(
-                    "the provider did not begin to answer in {secs} s"
-                ))))
-            }
-        }
-    }
-}
-
-/// What a refusal says, as far as it can be read.
-async fn said(headers: &HeaderMap, body: UnsyncBoxBody<Bytes, BrokeOff>) -> Fault {
-    let Some(mut body) = Unpacked::of(headers, body) else { return Fault::default() };
-    let mut bytes = BytesMut::new();
-    let reading = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            if let Ok(data) = frame.into_data() {
-                bytes.extend_from_slice(&data[..data.len().min(REFUSAL - bytes.len())]);
-            }
-            if bytes.len() == REFUSAL {
-                break;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(REFUSAL_TIME, reading).await;
-    Fault::read(&bytes)
 }

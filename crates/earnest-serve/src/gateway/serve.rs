@@ -25,8 +25,9 @@ use super::left::{Left, Place};
 use super::pace::Pace;
 use super::refusal::Refusal;
 use super::room::{BLOCK, Room};
-use super::route::{Begun, Trouble};
+use super::route::Begun;
 use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, renamed, sealed_usage, told};
+use super::tries::Trouble;
 use super::{Gateway, amount, crash, decimal, now_ms};
 use crate::openai::Endpoint;
 use crate::openai::answer::{Counted, Seen, is_the_model};
@@ -380,17 +381,14 @@ async fn go(
             false => whole(job, asked, begun, &connection).await,
         };
         let (back, trouble) = match answered {
-            Ok(response) => return Ok(response),
+            Ok(response) => {
+                tries.served();
+                return Ok(response);
+            }
             Err(failed) => *failed,
         };
         let Some(back) = back else {
-            return Err(match trouble {
-                Trouble::Asked(refusal)
-                | Trouble::Next(refusal)
-                | Trouble::Later(refusal)
-                | Trouble::Link(refusal) => refusal,
-                Trouble::Full(secs) => Refusal::Busy("the provider is busy".into(), secs),
-            });
+            return Err(tries.told(trouble));
         };
         job = back;
         if let Err(refusal) = tries.failed(trouble) {
@@ -423,7 +421,7 @@ async fn stream(job: Job, asked: &Asked, begun: Begun, connection: &Connection) 
         // From the first byte on it is bought: whatever happens, it is not run again.
         lease = Some(gateway.journal.write(Entry::Answer(Box::new(bought))));
     }
-    durable(&gateway, lease).await.map_err(|refusal| Box::new((None, Trouble::Asked(refusal))))?;
+    durable(&gateway, lease).await.map_err(|refusal| Box::new((None, Trouble::Ours(refusal))))?;
     gateway.streams.lock().expect("no panic holds it").push(Arc::downgrade(&meter));
     connection.carry(delivery, 0);
     let mut response = Response::new(AxumBody::new(stream));
@@ -468,7 +466,7 @@ async fn whole(
     let read = read_whole(body, ANSWER, &mut room, gateway.settings.patience.head).await;
     let (came, trailers) = match read {
         Ok(read) => read,
-        Err(busy @ Refusal::Busy(..)) => return Err(Box::new((Some(job), Trouble::Asked(busy)))),
+        Err(busy @ Refusal::Busy(..)) => return Err(Box::new((Some(job), Trouble::Ours(busy)))),
         Err(refusal) => {
             served.strike();
             return Err(Box::new((Some(job), Trouble::Next(refusal))));
@@ -556,7 +554,7 @@ async fn whole(
             )
         }
     };
-    durable(&gateway, entry).await.map_err(|refusal| Box::new((None, Trouble::Asked(refusal))))?;
+    durable(&gateway, entry).await.map_err(|refusal| Box::new((None, Trouble::Ours(refusal))))?;
     connection.carry(delivery.clone(), head);
     *response.body_mut() = AxumBody::new(Whole::new(answer, delivery));
     Ok(response)

@@ -22,7 +22,8 @@ use super::job::Job;
 use super::journal::{Answer, Charge, Entry};
 use super::refusal::Refusal;
 use super::room::Room;
-use super::route::{Begun, Body, Served, Trouble};
+use super::route::{Begun, Body, Served};
+use super::tries::Trouble;
 use crate::openai::Endpoint;
 use crate::openai::answer::{Counted, Seen, is_the_model};
 use crate::openai::count::Text;
@@ -256,7 +257,7 @@ impl Stream {
         .await;
         let Some(trouble) = self.trouble.take() else { return Ok(()) };
         self.upstream = None;
-        if !matches!(trouble, Trouble::Asked(_)) {
+        if !matches!(trouble, Trouble::Asked(..) | Trouble::Ours(_)) {
             self.meter.served.strike();
         }
         let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -444,7 +445,7 @@ impl Stream {
             let reason = fault.message.clone().filter(|_| !own);
             let otherwise = "the provider failed in the middle of its answer";
             let refusal = match Trouble::said(fault, &self.meter.served, otherwise) {
-                Trouble::Asked(refusal) => refusal,
+                Trouble::Asked(status, fault) => Refusal::Told(status, fault),
                 _ => Refusal::Upstream(reason.map_or(otherwise.into(), |why| format!("{otherwise}: {why}"))),
             };
             self.broken = true;

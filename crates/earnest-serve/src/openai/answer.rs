@@ -93,7 +93,7 @@ pub struct NotJson(serde_json::Error);
 pub struct Counted {
     /// Model tokens.
     pub usage: Usage,
-    /// Something of it was not stated, and is an estimate.
+    /// Something of it was not stated, or more than can be true: it is an estimate, or a bound.
     pub estimated: bool,
     /// More was stated or written than was asked for.
     pub beyond: bool,
@@ -301,6 +301,8 @@ impl Seen {
         let bound = most.usage.output.min(shown.saturating_add(hidden));
         counted.usage = said.at_most(Usage { output: bound, ..most.usage });
         if counted.usage.output < said.output || counted.usage.input < said.input {
+            // What is left of it nobody stated: it is a bound of what can be true.
+            counted.estimated = true;
             counted.why = Some(match said.output > most.usage.output || said.input > most.usage.input {
                 true => "more was stated than was asked for",
                 false => "more was stated than the answer's text can have",

@@ -29,7 +29,7 @@ pub struct Fault {
 /// Whose trouble it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// The request's: every server would say so.
+    /// The request's, by what the server says.
     Request,
     /// The server's, for now: it has too much to do.
     Busy,
@@ -71,6 +71,10 @@ const OWN: [&str; 21] = [
     "not_found_error",
     "unsupported_country_region_territory",
 ];
+
+/// Of those, what says that a model is not there.
+const MODEL_MISSING: [&str; 4] =
+    ["invalid_model", "model_not_found", "model_not_found_error", "deploymentnotfound"];
 
 impl Fault {
     /// Reads a body, or the data of an event that says it is an error.
@@ -218,6 +222,16 @@ impl Fault {
         let own = said.map(|word| word.to_ascii_lowercase()).any(|word| OWN.contains(&word.as_str()));
         let words = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
         own || OWN_WORDS.iter().any(|word| words.contains(word))
+    }
+
+    /// Whether it says that the server does not have what was sent to: the path, not the model that was asked for there.
+    pub fn is_of_the_path(&self, status: StatusCode) -> bool {
+        let mut said = [&self.code, &self.kind].into_iter().flatten().map(|word| word.to_ascii_lowercase());
+        let words = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let missing = ["not exist", "not found"].iter().any(|missing| words.contains(missing));
+        let named = ["model", "account", "deployment"].iter().any(|name| words.contains(name));
+        let of_the_model = said.any(|word| MODEL_MISSING.contains(&word.as_str())) || missing && named;
+        matches!(status.as_u16(), 404 | 405 | 501) && !of_the_model
     }
 
     /// Whose trouble a status, with this body, is.
@@ -445,6 +459,48 @@ mod tests {
         }
         for status in [429, 503, 529] {
             assert_eq!(plain.whose(StatusCode::from_u16(status).unwrap()), Whose::Busy);
+        }
+    }
+
+    #[test]
+    fn a_path_is_missing_and_a_model_is() {
+        for (status, body, of_the_path) in [
+            (404, r#"{"detail":"Not Found"}"#, true),
+            (404, "", true),
+            (404, r#"{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}"#, true),
+            (405, r#"{"detail":"Method Not Allowed"}"#, true),
+            (
+                501,
+                r#"{"error":{"code":501,"message":"This server does not support embeddings. Start it with `--embeddings`","type":"not_supported_error"}}"#,
+                true,
+            ),
+            (
+                404,
+                r#"{"error":{"message":"This is a chat model and not supported in the v1/completions endpoint.","type":"invalid_request_error","param":"model"}}"#,
+                true,
+            ),
+            (
+                404,
+                r#"{"error":{"message":"The model `m` does not exist.","type":"NotFoundError","code":404}}"#,
+                false,
+            ),
+            (
+                404,
+                r#"{"error":{"message":"model 'm' not found, try pulling it first","type":"not_found_error"}}"#,
+                false,
+            ),
+            (404, r#"{"error":{"message":"no","code":"model_not_found"}}"#, false),
+            (404, r#"{"error":{"code":"DeploymentNotFound","message":"no such resource"}}"#, false),
+            (
+                404,
+                r#"{"status":404,"title":"Not Found","detail":"Function '0': Not found for account 'a'"}"#,
+                false,
+            ),
+            (400, r#"{"detail":"Not Found"}"#, false),
+            (500, "", false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Fault::read(body.as_bytes()).is_of_the_path(status), of_the_path, "{status} {body}");
         }
     }
 

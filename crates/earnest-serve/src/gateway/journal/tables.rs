@@ -11,7 +11,9 @@ use earnest_core::account::{Account, Budget, State};
 use earnest_core::charge::Usage;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{Answer, Bounds, ChannelRow, Charge, Coin, Entry, Kept, KeyRow, Limits, Room, Space, day_of};
+use super::{
+    Answer, Bounds, ChannelRow, Charge, Coin, DAY_MS, Entry, Kept, KeyRow, Limits, Room, Space, day_of,
+};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS channels (id BLOB PRIMARY KEY, channel TEXT NOT NULL, coin TEXT NOT NULL,
@@ -223,6 +225,9 @@ pub(super) struct Totals {
     keys: HashMap<String, Budget>,
     usage: HashMap<(u64, String, String), (u64, Usage, u128)>,
     earned: HashMap<(B256, Address), u128>,
+    /// Charges that came, and the time of the last.
+    came: (u64, u64),
+    receipts_days: u64,
 }
 
 pub(super) fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> Result<()> {
@@ -385,7 +390,8 @@ impl Totals {
             answers.count(channel, bytes);
         }
         let (marked, channels, keys) = (HashSet::new(), HashMap::new(), HashMap::new());
-        Ok(Totals { answers, marked, channels, keys, usage: HashMap::new(), earned: HashMap::new() })
+        let (usage, earned, receipts_days) = (HashMap::new(), HashMap::new(), bounds.receipts_days);
+        Ok(Totals { answers, marked, channels, keys, usage, earned, came: (0, 0), receipts_days })
     }
 
     /// What a channel was charged.
@@ -413,6 +419,7 @@ impl Totals {
                 })?;
             self.keys.insert(charge.key.clone(), budget);
         }
+        self.came = (self.came.0 + 1, self.came.1.max(charge.time));
         let day = day_of(charge.time);
         let budget = self.keys.get_mut(&charge.key).expect("it was read");
         budget.settle(0, charge.charge, day);
@@ -451,7 +458,29 @@ impl Totals {
     }
 
     /// Writes the sums and forgets them: the tables have them.
+    /// Once a charge is in the sums, by which is claimed and paid, only who asks for its receipt needs its row. Twice as many go
+    /// as came: so a backlog shrinks, and no batch is long at it.
+    fn forget_receipts(&mut self, to: &Transaction<'_>) -> Result<()> {
+        let (came, now) = std::mem::take(&mut self.came);
+        let before = now.saturating_sub(self.receipts_days.saturating_mul(DAY_MS));
+        if came == 0 {
+            return Ok(());
+        }
+        let oldest: Option<(i64, u64)> = to
+            .prepare_cached("SELECT rowid, time FROM charges ORDER BY rowid LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((row, time)) = oldest
+            && time < before
+        {
+            to.prepare_cached("DELETE FROM charges WHERE rowid >= ?1 AND rowid < ?1 + ?2 AND time < ?3")?
+                .execute(params![row, 2 * came, before])?;
+        }
+        Ok(())
+    }
+
     pub(super) fn put(&mut self, to: &Transaction<'_>) -> Result<()> {
+        self.forget_receipts(to)?;
         for (id, charged) in self.channels.drain() {
             to.prepare_cached("UPDATE channels SET charged = ? WHERE id = ?")?
                 .execute(params![charged.to_string(), id.as_slice()])?;

@@ -316,3 +316,33 @@ fn the_log_is_copied_while_the_journal_is_open() {
         false
     }));
 }
+
+#[test]
+fn receipts_are_kept_for_their_days_and_sums_for_ever() {
+    let scratch = Scratch::new("receipts");
+    let (journal, _) = scratch.open(roomy());
+    let at = |number: u64, time: u64| {
+        Entry::Charge(Box::new(Charge { time, pay: 3, ..charge(&format!("req_{number}")) }))
+    };
+    journal.write_all([Entry::Open(ID, channel(), Coin::Cash), Entry::Key(key())]);
+    journal.write_all((0..100).map(|number| at(number, number)));
+    let count = || journal.charges(ID, 1_000).unwrap().len();
+    let days = Bounds::default().receipts_days * DAY_MS;
+    journal.write_all([at(100, days)]);
+    assert_eq!(count(), 101, "all are of their days");
+    // Each that comes takes two of the old with it, and none of those that are not old.
+    journal.write_all([at(101, days + 50)]);
+    assert_eq!(count(), 100);
+    assert!(
+        journal.receipt("req_1", ID).unwrap().is_none() && journal.receipt("req_2", ID).unwrap().is_some()
+    );
+    journal.write_all((102..200).map(|number| at(number, days + 50)));
+    assert_eq!((count(), journal.receipt("req_50", ID).unwrap().is_some()), (150, true));
+    let claimable = journal.claimable(&[ID]).unwrap();
+    assert_eq!((claimable[0].charged, claimable[0].pays[0].1), (200 * 16, 200 * 3));
+    let usage = journal.usage(&["key_1".into()], 0).unwrap();
+    assert_eq!(usage.iter().map(|row| row.requests).sum::<u64>(), 200);
+    journal.close();
+    let (_, kept) = scratch.open(roomy());
+    assert_eq!(kept.channels[0].account.charged, 200 * 16);
+}

@@ -237,6 +237,59 @@ async fn a_journal_that_is_older_than_the_chain_charges_what_was_claimed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_made_while_the_gateway_serves_is_whole() {
+    let mut lab = Lab::open("copy").await;
+    let holder = lab.holder("alice", 100_000_000).await;
+    let (client, url, secret) =
+        (lab.client.clone(), format!("{}/v1/chat/completions", lab.base), holder.secret.clone());
+    let serving = tokio::spawn(async move {
+        let mut served = 0_u128;
+        let until = tokio::time::Instant::now() + Duration::from_secs(1);
+        while tokio::time::Instant::now() < until {
+            let answer = client.post(&url).bearer_auth(&secret).json(&hello()).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            served += 1;
+        }
+        served
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (from, copy) = (lab.settings.folder.join("gateway.db"), lab.settings.folder.join("copy.db"));
+    let to = copy.clone();
+    // As `docs/gateway.md` says it.
+    let copied = tokio::task::spawn_blocking(move || {
+        let journal = rusqlite::Connection::open(from).unwrap();
+        journal.busy_timeout(Duration::from_secs(10)).unwrap();
+        journal.execute("VACUUM INTO ?", [to.to_str().unwrap()]).unwrap();
+    });
+    copied.await.unwrap();
+    let served = serving.await.unwrap();
+    let all = served * cost(7, 3);
+    assert_eq!(lab.charged_at_rest(&holder.secret).await, all);
+    let text: String = {
+        let kept = rusqlite::Connection::open(&copy).unwrap();
+        let sound: String = kept.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok");
+        kept.query_row("SELECT charged FROM channels", [], |row| row.get(0)).unwrap()
+    };
+    let charged: u128 = text.parse().unwrap();
+    assert!((1..all).contains(&charged), "the copy is of a moment in between: {charged} of {all}");
+    lab.round().await.unwrap();
+    assert_eq!(lab.on_chain(&holder).1, all);
+    let ways = [lab.chain.clone(), lab.chain.clone()];
+    lab.restart_by(ways, |folder| {
+        for ending in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(folder.join(format!("gateway.db{ending}")));
+        }
+        std::fs::rename(&copy, folder.join("gateway.db")).unwrap();
+    })
+    .await;
+    let held = lab.held(&holder);
+    assert_eq!((held.charged, held.claimed), (all, all));
+    assert_eq!(asks(&lab, &holder).await, 200);
+    assert_eq!(lab.charged_at_rest(&holder.secret).await, all + cost(7, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answers_for_another_time_have_a_bound() {
     let lab = Lab::with("bounded-answers", |settings| settings.bounds.answers_of_channel = 300).await;
     let holder = lab.holder("alice", 1_000_000).await;

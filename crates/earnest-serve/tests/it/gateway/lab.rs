@@ -58,6 +58,32 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
+    /// Serves, and answers three words; where.
+    pub(super) async fn start() -> (Arc<Self>, String) {
+        let answer: Answerer = Box::new(|body: Value| {
+            async move {
+                let model = body["model"].as_str().unwrap_or_default().to_owned();
+                if body["stream"] == json!(true) {
+                    let pieces = vec![
+                        event(&model, "one "),
+                        event(&model, "two "),
+                        event(&model, "three"),
+                        ending(&model, 3),
+                    ];
+                    return stream(pieces, Duration::ZERO);
+                }
+                axum::Json(completion(&model, "one two three")).into_response()
+            }
+            .boxed()
+        });
+        let oracle = Arc::new(Oracle { asked: Mutex::default(), answer: Mutex::new(answer) });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let app = Router::new().fallback(ask).with_state(oracle.clone());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (oracle, url)
+    }
+
     /// From now on answers so.
     pub(super) fn answers(
         &self,
@@ -135,7 +161,7 @@ pub(super) struct Lab {
     pub(super) at: Deployment,
     /// Holds every answer against docs/openapi.json.
     pub(super) description: Arc<Description>,
-    settings: Settings,
+    pub(super) settings: Settings,
     limits: Limits,
     place: Place,
 }
@@ -198,27 +224,7 @@ impl Lab {
         .unwrap();
         let at = hear.recv().unwrap();
 
-        let answer: Answerer = Box::new(|body: Value| {
-            async move {
-                let model = body["model"].as_str().unwrap_or_default().to_owned();
-                if body["stream"] == json!(true) {
-                    let pieces = vec![
-                        event(&model, "one "),
-                        event(&model, "two "),
-                        event(&model, "three"),
-                        ending(&model, 3),
-                    ];
-                    return stream(pieces, Duration::ZERO);
-                }
-                axum::Json(completion(&model, "one two three")).into_response()
-            }
-            .boxed()
-        });
-        let oracle = Arc::new(Oracle { asked: Mutex::default(), answer: Mutex::new(answer) });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let app = Router::new().fallback(ask).with_state(oracle.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        let (oracle, url) = Oracle::start().await;
 
         let mut settings = Settings::new(folder);
         settings.upstreams = vec![Upstream {

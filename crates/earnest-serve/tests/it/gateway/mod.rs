@@ -5,6 +5,7 @@ mod lab;
 mod upstreams;
 
 mod audit;
+mod blamed;
 mod campaign;
 mod clients;
 mod failover;

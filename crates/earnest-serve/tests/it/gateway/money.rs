@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::lab::*;
+use super::upstreams::last_receipt;
 
 /// What one `hello()` reserves: a model token for each byte and the chat template, and so many written.
 fn bounded(most_written: u128) -> (Value, u128) {
@@ -193,4 +194,66 @@ async fn claims_and_statements_add_up_and_survive_a_stop() {
     // The rest is the issuer's.
     assert_eq!(lab.cash_of(key("issuer").address()), 9 * each);
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// An upstream of the issuer's own, asked alone, by two.
+async fn alone(name: &str) -> (Lab, [Holder; 2]) {
+    let lab = Lab::open(name).await;
+    let holders = [lab.holder("alice", 100_000_000).await, lab.holder("bob", 100_000_000).await];
+    (lab, holders)
+}
+
+fn choices(count: usize, written: u64) -> Value {
+    let choices: Vec<Value> = (0..count)
+        .map(|index| json!({"index": index, "message": {"role": "assistant", "content": "one two three"}, "finish_reason": "stop"}))
+        .collect();
+    json!({"id": "c", "object": "chat.completion", "model": "tiny", "choices": choices,
+        "usage": {"prompt_tokens": 7, "completion_tokens": written, "total_tokens": 7 + written}})
+}
+
+/// Whether it was left alone.
+fn is_well(lab: &Lab) -> bool {
+    lab.gateway.routes.providers().iter().all(|provider| provider["well"] == true)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_knows_no_choices_is_charged_as_it_wrote_and_is_well() {
+    let (lab, holders) = alone("one-choice").await;
+    let mut ask = hello();
+    (ask["n"], ask["max_tokens"]) = (json!(3), json!(10));
+    lab.oracle.says(200, "application/json", choices(1, 3).to_string());
+    for turn in 1..=3 {
+        for holder in &holders {
+            let (status, answer) = lab.chat(&holder.secret, &ask).await;
+            assert_eq!((status, answer["choices"].as_array().unwrap().len()), (200, 1), "{answer}");
+            assert_eq!(lab.charged_at_rest(&holder.secret).await, turn * cost(7, 3));
+        }
+    }
+    let (_, receipt) = last_receipt(&lab, &holders[0].secret).await;
+    assert_eq!((receipt["estimated"] == true, &receipt["usage"]["output"]), (false, &json!(3)));
+    assert!(is_well(&lab));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_gives_more_than_was_asked_for_is_charged_as_asked_and_left_alone() {
+    let (lab, holders) = alone("many-choices").await;
+    let holder = &holders[0];
+    let mut ask = hello();
+    ask["max_tokens"] = json!(4);
+    lab.oracle.says(200, "application/json", choices(5, 15).to_string());
+    for turn in 1..=2 {
+        for holder in &holders {
+            assert_eq!(lab.chat(&holder.secret, &ask).await.0, 200);
+            assert_eq!(lab.charged_at_rest(&holder.secret).await, turn * cost(7, 4));
+        }
+    }
+    assert!(!is_well(&lab));
+    // What is charged is not what was stated, and that is told: in the receipt and in the answer.
+    let (_, answer) = lab.chat(&holder.secret, &ask).await;
+    assert_eq!(
+        (&answer["usage"]["completion_tokens"], &answer["usage"]["estimated"]),
+        (&json!(4), &json!(true))
+    );
+    let (_, receipt) = last_receipt(&lab, &holder.secret).await;
+    assert_eq!((&receipt["estimated"], &receipt["usage"]["output"]), (&json!(true), &json!(4)));
 }

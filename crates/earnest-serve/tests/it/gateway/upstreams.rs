@@ -139,21 +139,8 @@ pub(super) async fn canned_lab(name: &str, dialled: bool) -> (Lab, Canned) {
     })
     .await;
     if dialled {
-        let models =
-            ["chat", "embed"].map(|name| Model { name: name.into(), dialect: called("m"), elsewhere: None });
-        let provider = Provider {
-            gateway: lab.base.parse().unwrap(),
-            key: key("provider"),
-            upstream: url.parse().unwrap(),
-            upstream_key: None,
-            headers: Default::default(),
-            models: models.into(),
-            ask: 8_000,
-            concurrency: 100,
-            links: 1,
-            folder: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("canned-{name}")),
-            patience: Duration::from_secs(60),
-        };
+        let provider =
+            dialling(&lab, "provider", &url, 8_000, ["chat", "embed"].map(|name| (name, called("m"))));
         tokio::spawn(provider.run(std::future::pending(), |_| {}));
         let mut changes = lab.gateway.roster.changes();
         while lab.gateway.roster.links().is_empty() {
@@ -161,6 +148,30 @@ pub(super) async fn canned_lab(name: &str, dialled: bool) -> (Lab, Canned) {
         }
     }
     (lab, canned)
+}
+
+/// A provider that dials in to a gateway, with an upstream behind it.
+pub(super) fn dialling<const N: usize>(
+    lab: &Lab,
+    who: &str,
+    url: &str,
+    ask: u16,
+    models: [(&str, Dialect); N],
+) -> Provider {
+    let models = models.map(|(name, dialect)| Model { name: name.into(), dialect, elsewhere: None });
+    Provider {
+        gateway: lab.base.parse().unwrap(),
+        key: key(who),
+        upstream: url.parse().unwrap(),
+        upstream_key: None,
+        headers: Default::default(),
+        models: models.into(),
+        ask,
+        concurrency: 100,
+        links: 1,
+        folder: lab.settings.folder.join(who),
+        patience: Duration::from_secs(60),
+    }
 }
 
 /// The last receipt of a key, and how many there are.
