@@ -256,7 +256,11 @@ async fn one_that_fails_at_lists_of_prompts_is_not_ill_for_chats() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_is_listed_once_whatever_it_dialled() {
-    let lab = Lab::with("listed", |settings| settings.providers = Admission::Anyone).await;
+    let lab = Lab::with("listed", |settings| {
+        settings.providers = Admission::Anyone;
+        settings.share_bps = 8_000;
+    })
+    .await;
     let (_oracle, url) = Oracle::start().await;
     let mut provider = dialling(&lab, "provider", &url, 1_000, [(MODEL, dialect())]);
     provider.links = 2;
