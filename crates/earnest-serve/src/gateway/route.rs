@@ -329,6 +329,7 @@ impl Routes {
         }
         refused.get(&(name, model.to_owned())).copied().unwrap_or_default()
     }
+
     /// That it has refused them, and served without.
     pub(super) fn remember(&self, name: Name, model: &str, added: Added) {
         self.refused.write().expect("no panic holds it").insert((name, model.to_owned()), added);

@@ -426,6 +426,7 @@ async fn said(headers: &HeaderMap, body: Body) -> Fault {
     let _ = tokio::time::timeout(REFUSAL_TIME, reading).await;
     Fault::read(&bytes)
 }
+
 /// An error with all that is behind it: the outermost says only that something failed.
 fn in_full(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());

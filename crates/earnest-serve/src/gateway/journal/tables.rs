@@ -457,7 +457,6 @@ impl Totals {
         Ok(())
     }
 
-    /// Writes the sums and forgets them: the tables have them.
     /// Once a charge is in the sums, by which is claimed and paid, only who asks for its receipt needs its row. Twice as many go
     /// as came: so a backlog shrinks, and no batch is long at it.
     fn forget_receipts(&mut self, to: &Transaction<'_>) -> Result<()> {
@@ -479,6 +478,7 @@ impl Totals {
         Ok(())
     }
 
+    /// Writes the sums and forgets them: the tables have them.
     pub(super) fn put(&mut self, to: &Transaction<'_>) -> Result<()> {
         self.forget_receipts(to)?;
         for (id, charged) in self.channels.drain() {
