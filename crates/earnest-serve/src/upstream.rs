@@ -52,6 +52,14 @@ fn upstream_url(base: &Url, path: &str) -> Url {
     url
 }
 
+/// A URL as it can be shown to anyone: without a name and a password.
+pub fn nameless(url: &Url) -> Url {
+    let mut plain = url.clone();
+    // A URL that has a host can be without them.
+    let _ = (plain.set_username(""), plain.set_password(None));
+    plain
+}
+
 /// Where it is asked, and what it is shown.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -72,9 +80,7 @@ impl Upstream {
             shown.remove(name);
         }
         shown.extend(headers.clone());
-        let mut plain = base.clone();
-        // A URL that has a host can be without them.
-        let _ = (plain.set_username(""), plain.set_password(None));
+        let plain = nameless(base);
         let uri = |path: &str| {
             let url = upstream_url(&plain, path);
             url.as_str().parse::<Uri>().map_err(|_| NoUpstream::Base(plain.to_string()))

@@ -28,7 +28,7 @@ use super::link_key::LinkKey;
 use super::served::{Log, LogError};
 use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, RESETS, STREAM_WINDOW};
 use crate::openai::dialect::Dialect;
-use crate::upstream::{self, NoUpstream, Upstream, upstream_base};
+use crate::upstream::{self, NoUpstream, Upstream, nameless, upstream_base};
 
 /// What may be under way of one request.
 const REQUEST_WINDOW: u32 = 256 << 10;
@@ -223,7 +223,8 @@ pub async fn upstream_models(
     let ask = ask.body(Vec::new()).map_err(|error| DialError::Unfit(error.to_string()))?;
     let unfit = |why: String| {
         DialError::Unfit(format!(
-            "{upstream} does not list its models: {why}\n  hint: is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list"
+            "{} does not list its models: {why}\n  hint: is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list",
+            nameless(upstream)
         ))
     };
     let ask = reqwest::Request::try_from(ask)?;
