@@ -424,6 +424,7 @@ impl Journal {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", checkpoint::LONGEST)?;
+            // A log that grew longer, because somebody read all the time, is cut where it begins anew.
             connection.pragma_update(None, "journal_size_limit", checkpoint::LONGEST << 12)?;
             connection.set_prepared_statement_cache_capacity(64);
             Ok(connection)
