@@ -52,8 +52,15 @@ fn upstream_url(base: &Url, path: &str) -> Url {
     url
 }
 
-/// A URL as it can be shown to anyone: without a name and a password.
-pub fn nameless(url: &Url) -> Url {
+/// A URL as it can be shown to anyone: without what may be secret.
+pub fn shown(url: &Url) -> Url {
+    let mut shown = nameless(url);
+    shown.set_query(None);
+    shown
+}
+
+/// Without a name and a password.
+fn nameless(url: &Url) -> Url {
     let mut plain = url.clone();
     // A URL that has a host can be without them.
     let _ = (plain.set_username(""), plain.set_password(None));

@@ -305,6 +305,17 @@ pub fn plan_models(plan: &Plan) -> impl Iterator<Item = String> {
     plan.price_list.iter().flat_map(|list| &list.models).map(|model| model.name.clone())
 }
 
+/// Tells of models that are named and not sold.
+pub fn warn_of_unsold<'n>(plan: &Plan, named: impl Iterator<Item = &'n String>) {
+    let sold: Vec<String> = plan_models(plan).collect();
+    for name in named.filter(|name| !sold.contains(name)) {
+        eprintln!(
+            "warning: the plan's price list has no model {name:?}, so nobody can ask for it\n  hint: --model NAME={name} serves it under one of its names: {}",
+            sold.join(", ")
+        );
+    }
+}
+
 /// What a server of a model's own is shown: its headers, and its key.
 fn elsewhere_headers(dialect: &Dialect) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
@@ -353,8 +364,9 @@ impl Models {
         if let Some((name, _)) = named.iter().find(|(_, settings)| {
             settings.url.is_none() && (settings.key_env.is_some() || !settings.headers.is_empty())
         }) {
+            let file = self.settings.as_deref().unwrap_or(Path::new("--models")).display();
             bail!(
-                "[models.{name}] has headers or key_env and no url\n  hint: those of --upstream are --upstream-header and --upstream-key-env"
+                "{file}: [models.{name}] has headers or key_env and no url\n  hint: those of --upstream are --upstream-header and --upstream-key-env"
             );
         }
         Ok(named)
@@ -371,6 +383,7 @@ impl Models {
     /// As the gateway takes them. What they serve is the issuer's: nothing of it is paid out, all of it is burned.
     pub fn upstreams(&self, plan: &Plan, provider: Address) -> Result<Vec<Upstream>> {
         let mut named = self.named()?;
+        warn_of_unsold(plan, named.keys());
         if named.is_empty() {
             named = plan_models(plan).map(|name| (name, Dialect::default())).collect();
         }

@@ -191,6 +191,17 @@ pub struct Terms {
     revenue: Address,
     withdraw_delay: u64,
     coins: Vec<Coin>,
+    price_list: PriceList,
+}
+
+#[derive(Deserialize)]
+struct PriceList {
+    models: Vec<Priced>,
+}
+
+#[derive(Deserialize)]
+struct Priced {
+    model: String,
 }
 
 #[derive(Deserialize)]
@@ -661,6 +672,11 @@ fn create(
     let coin =
         terms.coins.iter().find(|coin| coin.coin == word).context("the gateway does not take this coin")?;
     let limits = limits.wanted(word)?;
+    // Before any coin moves: the gateway would refuse it afterwards.
+    let sold: Vec<&str> = terms.price_list.models.iter().map(|priced| priced.model.as_str()).collect();
+    if let Some(name) = limits.models.iter().flatten().find(|name| !sold.contains(&name.as_str())) {
+        bail!("the price list has no model {name:?}\n  hint: it has {}", sold.join(", "));
+    }
     let payer = match locked {
         None => owner.address(),
         Some(id) => {

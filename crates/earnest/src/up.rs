@@ -26,6 +26,7 @@ use earnest_serve::portal::{self, Faucet, GatewayAt, Portal};
 use earnest_serve::provider::dial::{Model, News, Provider, upstream_models};
 use earnest_serve::provider::doors::Admission;
 use earnest_serve::server::Limits;
+use earnest_serve::upstream::upstream_base;
 use earnest_serve::{rpc, server};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -274,7 +275,7 @@ impl Up {
         let provider = Provider {
             gateway: url.parse()?,
             key: dev_key("provider"),
-            upstream: upstream.parse()?,
+            upstream: upstream_base(&upstream)?,
             upstream_key: self.models.key()?,
             headers: self.models.headers()?,
             models,
@@ -329,12 +330,13 @@ impl Up {
             return Ok((url, called(gateway::plan_models(plan), Some("echo"))));
         };
         let named = self.models.named()?;
+        gateway::warn_of_unsold(plan, named.keys());
         if !named.is_empty() {
             let models = named.into_iter().map(gateway::model).collect::<Result<_>>()?;
             return Ok((url.clone(), models));
         }
-        let has =
-            upstream_models(&url.parse()?, self.models.key()?.as_deref(), &self.models.headers()?).await?;
+        let (base, key) = (upstream_base(url)?, self.models.key()?);
+        let has = upstream_models(&base, key.as_deref(), &self.models.headers()?).await?;
         let mut named = called(gateway::plan_models(plan).filter(|name| has.contains(name)), None);
         if let (true, Some(first)) = (named.is_empty(), has.first()) {
             eprintln!(

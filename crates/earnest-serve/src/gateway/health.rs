@@ -1,8 +1,10 @@
-//! How well those are who can be asked: three failures in a row earn a rest. Told by operator, so that dialling in again
-//! mends nothing, and by what was asked, so that who fails at one thing is not left alone for another.
+//! How well those are who can be asked: three failures in a row earn a rest, from the channel whose requests failed or, where
+//! there were several, from all. Told by operator, so that dialling in again mends nothing, and by what was asked, so that who
+//! fails at one thing is not left alone for another. What a channel has seen fail only its own requests mend: one who is
+//! served well cannot speak for another who is not.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
@@ -14,12 +16,14 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Blames in a row that others refuted, from which on each is a failure. A strike for the first would be unfair: contexts
 /// differ in length, and servers in what they take. Who serves something in between was right to be asked.
 const REFUTED: u32 = 3;
-/// One that said nothing to anyone for so long is asked after the others.
+/// One that said nothing to anyone for so long is asked after the others, and first again once as long has passed twice more.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// How long it is remembered that a server lacks what was asked for.
 const LACKING: Duration = Duration::from_secs(300);
 /// Different things that are told of a provider.
 const MOST_WARNED: usize = 64;
+/// Channels whose failures are remembered.
+const MOST_CHANNELS: usize = 4_096;
 
 /// Of one operator, at one endpoint.
 #[derive(Default)]
@@ -33,25 +37,56 @@ pub(super) struct Health {
 
 #[derive(Default)]
 struct Ill {
-    failures: u32,
-    /// Requests that it blamed and another served, since it served one.
-    refuted: u32,
+    /// Failures in a row, whoever asked.
+    all: Row,
+    /// Whose was the first of them, and whether there were others.
+    first: Option<B256>,
+    several: bool,
+    /// Of each channel whose requests failed: what a holder asks is not to cost a provider the requests of others.
+    channels: HashMap<B256, Row>,
+    /// Times in a row that it asked for a rest.
+    busy: u32,
+    /// Asked for, by it.
     until: Option<Instant>,
-    /// Whose requests failed, as far as they were one channel's: it alone goes elsewhere then, for what a holder asks is
-    /// not to cost a provider the requests of others.
-    by: Option<B256>,
     /// It was asked, and has said nothing to anyone since.
     silent: Option<Instant>,
 }
 
-impl Ill {
-    fn failed(&mut self, channel: B256) {
-        self.by = if self.failures == 0 || self.by == Some(channel) { Some(channel) } else { None };
-        self.failures += 1;
+/// Failures in a row, and the rest that they earned.
+#[derive(Default)]
+struct Row {
+    failures: u32,
+    /// Requests that it blamed and another served.
+    refuted: u32,
+    until: Option<Instant>,
+}
+
+impl Row {
+    fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES {
             let rest = REST.saturating_mul(1 << (self.failures - FAILURES).min(10)).min(LONGEST_REST);
             self.until = Some(Instant::now() + rest);
         }
+    }
+}
+
+impl Ill {
+    fn channel(&mut self, channel: B256) -> &mut Row {
+        if self.channels.len() >= MOST_CHANNELS && !self.channels.contains_key(&channel) {
+            let now = Instant::now();
+            self.channels.retain(|_, row| row.until.is_some_and(|until| until > now));
+            if self.channels.len() >= MOST_CHANNELS {
+                self.channels.clear();
+            }
+        }
+        self.channels.entry(channel).or_default()
+    }
+
+    fn failed(&mut self, channel: B256) {
+        self.channel(channel).failed();
+        self.several |= *self.first.get_or_insert(channel) != channel;
+        self.all.failed();
     }
 }
 
@@ -64,42 +99,58 @@ impl Health {
     pub(super) fn well(&self, channel: Option<B256>) -> bool {
         let now = Instant::now();
         let ill = self.ill();
-        let silent = ill.silent.is_some_and(|since| now.duration_since(since) > SILENCE);
-        let rests = ill.until.is_some_and(|until| until > now) && (ill.by.is_none() || ill.by == channel);
-        !rests && !silent
+        let age = ill.silent.map(|since| now.duration_since(since));
+        let silent = age.is_some_and(|age| age > SILENCE && age < 3 * SILENCE);
+        let rests = |until: Option<Instant>| until.is_some_and(|until| until > now);
+        let own = channel.and_then(|channel| ill.channels.get(&channel));
+        let all = ill.several && rests(ill.all.until);
+        !silent && !all && !rests(ill.until) && !own.is_some_and(|row| rests(row.until))
     }
 
-    pub(super) fn asked(&self) {
-        self.ill().silent.get_or_insert_with(Instant::now);
-    }
-
-    pub(super) fn spoke(&self) {
-        self.ill().silent = None;
+    /// It is asked, for a channel.
+    pub(super) fn asked(self: &Arc<Self>, channel: B256) -> Waiting {
+        let since = Instant::now();
+        let mut ill = self.ill();
+        if ill.silent.is_none_or(|before| since.duration_since(before) >= 3 * SILENCE) {
+            ill.silent = Some(since);
+        }
+        Waiting { health: self.clone(), channel, since, over: false }
     }
 
     pub(super) fn failed(&self, channel: B256) {
         self.ill().failed(channel);
     }
 
-    /// It blamed a request that another served.
-    pub(super) fn refuted(&self, channel: B256) {
+    /// It blamed a request that another served. What the issuer's own served counts like any failure; another stranger's word
+    /// is worth no more than the blame, and counts for this channel alone.
+    pub(super) fn refuted(&self, channel: B256, by_own: bool) {
         let mut ill = self.ill();
-        ill.refuted = ill.refuted.saturating_add(1);
-        if ill.refuted >= REFUTED {
-            ill.failed(channel);
+        let row = ill.channel(channel);
+        row.refuted = row.refuted.saturating_add(1);
+        match row.refuted >= REFUTED {
+            true if by_own => ill.failed(channel),
+            true => row.failed(),
+            false => {}
         }
     }
 
-    /// It asks for a rest.
+    /// It asks for a rest: as long as it says, and longer each time that it has nothing else to say.
     pub(super) fn busy(&self, secs: u64) {
-        let rest = Duration::from_secs(secs).min(LONGEST_REST);
+        let now = Instant::now();
         let mut ill = self.ill();
-        ill.until = ill.until.max(Some(Instant::now() + rest));
-        ill.by = None;
+        if ill.until.is_none_or(|until| until <= now) {
+            ill.busy = ill.busy.saturating_add(1);
+        }
+        let least = 1 << (ill.busy.max(1) - 1).min(5);
+        let rest = Duration::from_secs(secs.max(least)).min(LONGEST_REST);
+        ill.until = ill.until.max(Some(now + rest));
     }
 
-    pub(super) fn answered(&self) {
-        *self.ill() = Ill::default();
+    pub(super) fn answered(&self, channel: B256) {
+        let mut ill = self.ill();
+        ill.channels.remove(&channel);
+        let channels = std::mem::take(&mut ill.channels);
+        *ill = Ill { channels, ..Ill::default() };
     }
 
     /// Its server does not have the endpoint for this model.
@@ -126,31 +177,141 @@ impl Health {
     }
 }
 
+/// One that was asked and has not answered yet.
+pub(super) struct Waiting {
+    health: Arc<Health>,
+    channel: B256,
+    since: Instant,
+    over: bool,
+}
+
+impl Waiting {
+    /// It said something, or the time for it is over and that is told elsewhere.
+    pub(super) fn over(mut self, spoke: bool) {
+        self.over = true;
+        if spoke {
+            self.health.ill().silent = None;
+        }
+    }
+}
+
+impl Drop for Waiting {
+    /// Whoever asked has left. Before it was silent for long that says nothing of it.
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let mut ill = self.health.ill();
+        if self.since.elapsed() >= SILENCE {
+            ill.channel(self.channel).failed();
+        } else if ill.silent == Some(self.since) {
+            ill.silent = None;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ALICE: B256 = B256::repeat_byte(1);
+    const BOB: B256 = B256::repeat_byte(2);
+    const CAROL: B256 = B256::repeat_byte(3);
+
     #[test]
     fn a_blame_that_is_refuted_weighs_only_from_the_third_in_a_row() {
-        let (health, alice, bob) = (Health::default(), B256::with_last_byte(1), B256::with_last_byte(2));
+        let health = Health::default();
         for _ in 0..10 {
-            health.refuted(alice);
-            health.refuted(alice);
-            health.answered();
+            health.refuted(ALICE, true);
+            health.refuted(ALICE, true);
+            health.answered(ALICE);
         }
-        assert!(health.well(Some(alice)));
+        assert!(health.well(Some(ALICE)));
         for _ in 0..5 {
-            assert!(health.well(Some(alice)));
-            health.refuted(alice);
+            assert!(health.well(Some(ALICE)));
+            health.refuted(ALICE, true);
         }
         assert!(
-            !health.well(Some(alice)) && health.well(Some(bob)),
+            !health.well(Some(ALICE)) && health.well(Some(BOB)),
             "it rests from whose requests it blamed"
         );
-        health.refuted(bob);
-        assert!(!health.well(Some(bob)));
-        health.answered();
-        assert!(health.well(Some(alice)) && health.well(Some(bob)));
+    }
+
+    #[test]
+    fn strangers_refute_for_the_channel_alone() {
+        for (by_own, others) in [(true, false), (false, true)] {
+            let health = Health::default();
+            for _ in 0..20 {
+                health.refuted(ALICE, by_own);
+                health.refuted(BOB, by_own);
+            }
+            assert!(!health.well(Some(ALICE)) && !health.well(Some(BOB)));
+            assert_eq!(health.well(Some(CAROL)), others);
+        }
+    }
+
+    #[test]
+    fn who_is_served_well_does_not_speak_for_another() {
+        let health = Health::default();
+        for _ in 0..3 {
+            health.failed(ALICE);
+            health.answered(BOB);
+        }
+        assert!(!health.well(Some(ALICE)) && health.well(Some(BOB)));
+        health.answered(ALICE);
+        assert!(health.well(Some(ALICE)));
+    }
+
+    #[test]
+    fn who_leaves_soon_says_nothing_of_whom_it_asked() {
+        let health = Arc::new(Health::default());
+        drop(health.asked(ALICE));
+        assert_eq!(health.ill().silent, None);
+        let waiting = health.asked(ALICE);
+        drop(health.asked(BOB));
+        assert!(health.ill().silent.is_some(), "Alice waits still");
+        waiting.over(true);
+        assert_eq!(health.ill().silent, None);
+        // Silent for long, it is asked last; and first again, once, after as long twice more.
+        let ago = |secs| Instant::now().checked_sub(Duration::from_secs(secs));
+        for (secs, well) in [(29, true), (31, false), (89, false), (91, true)] {
+            health.ill().silent = ago(secs);
+            assert_eq!(health.well(None), well, "{secs}");
+        }
+        let waiting = health.asked(ALICE);
+        assert_eq!(health.ill().silent, Some(waiting.since));
+        // Three who left it after a long silence leave it alone.
+        for _ in 0..3 {
+            let mut waiting = health.asked(ALICE);
+            waiting.since = ago(40).unwrap();
+        }
+        assert!(!health.well(Some(ALICE)) && health.well(Some(BOB)));
+    }
+
+    #[test]
+    fn who_only_ever_asks_for_a_rest_has_longer_ones() {
+        let health = Health::default();
+        let left = || health.ill().until.unwrap().duration_since(Instant::now()).as_secs_f64().ceil();
+        let mut found = Vec::new();
+        for _ in 0..8 {
+            health.busy(0);
+            health.busy(0); // of the same moment
+            found.push(left());
+            health.ill().until = Some(Instant::now());
+        }
+        assert_eq!(found, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]);
+        health.answered(ALICE);
+        health.busy(40);
+        assert_eq!(left(), 40.0);
+    }
+
+    #[test]
+    fn only_so_many_channels_are_remembered() {
+        let health = Health::default();
+        for number in 0..10_000_u64 {
+            health.failed(B256::left_padding_from(&number.to_be_bytes()));
+        }
+        assert!(health.ill().channels.len() <= MOST_CHANNELS);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use earnest_chain::voucher::{Channel, SignedReceipt};
 use earnest_core::account::{Account, Budget, State};
 use earnest_core::charge::Usage;
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -566,7 +566,8 @@ fn write(mut connection: Connection, mut totals: Totals, entries: &Queue, told: 
         }
         crash::point("journal-before");
         let written = (|| -> Result<()> {
-            let transaction = connection.transaction()?;
+            // At once: one that only later comes to write does not wait for another, but fails.
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for entry in &batch {
                 put(&transaction, &mut totals, entry)?;
             }

@@ -110,6 +110,11 @@ impl Refusal {
         self.parts().0
     }
 
+    /// In words.
+    pub fn why(&self) -> &str {
+        self.parts().4
+    }
+
     /// The body, for where it cannot be a response: in the middle of a stream.
     pub fn body(&self) -> String {
         let (_, kind, param, code, why) = self.parts();

@@ -14,7 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Value, json};
 use thread_local::ThreadLocal;
 
-use super::health::Health;
+use super::health::{Health, Waiting};
 use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
 use crate::openai::request::{Added, Asked, Most};
@@ -101,6 +101,8 @@ pub struct Served {
     channel: B256,
     /// It broke its word in this answer.
     struck: Arc<AtomicBool>,
+    /// What was wrong with this answer has been told.
+    told: Arc<AtomicBool>,
 }
 
 impl Served {
@@ -124,20 +126,28 @@ impl Served {
     /// It kept it.
     pub fn praise(&self) {
         if !self.struck.load(Ordering::Relaxed) {
-            self.health.answered();
+            self.health.answered(self.channel);
         }
     }
 
     /// It found fault with a request that another then served.
-    pub(super) fn refuted(&self) {
-        self.health.refuted(self.channel);
+    pub(super) fn refuted(&self, by_own: bool) {
+        self.health.refuted(self.channel, by_own);
     }
 
     /// Tells the gateway's operator, each thing once and not too many.
     pub fn warn(&self, what: impl FnOnce() -> String) {
         let what = what();
+        self.told.store(true, Ordering::Relaxed);
         if self.health.warns(&what) {
             eprintln!("warning: {}: {what}", self.provider);
+        }
+    }
+
+    /// Tells it of an answer of which nothing was told yet.
+    pub(super) fn warn_once(&self, what: impl FnOnce() -> String) {
+        if !self.told.load(Ordering::Relaxed) {
+            self.warn(what);
         }
     }
 
@@ -148,6 +158,11 @@ impl Served {
 
     pub(super) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// It is asked now.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.health.asked(self.channel)
     }
 
     /// Whether this channel's requests go to it before others.
@@ -282,6 +297,7 @@ impl Routes {
                 health: self.health(name, endpoint),
                 channel,
                 struck: Arc::default(),
+                told: Arc::default(),
             };
             let busy = own.taken.load(Ordering::Relaxed);
             all.push(Candidate { name, at: At::Own(own.clone()), served, dialect: dialect.clone(), busy });
@@ -300,6 +316,7 @@ impl Routes {
                 health: self.health(name, endpoint),
                 channel,
                 struck: Arc::default(),
+                told: Arc::default(),
             };
             // What its server takes is the provider's to know.
             let dialect = Dialect::default();

@@ -496,17 +496,16 @@ impl Stream {
     fn is_the_model(&self, said: &str) -> bool {
         let served = &self.meter.served;
         let named = is_the_model(said, served.names.iter().map(String::as_str).chain([self.name.as_str()]));
-        if !named && !served.seals() {
-            // It is the operator's own server: its name is not the holder's trouble.
+        if !named {
             served.warn(|| {
                 format!(
                     "its server answers as {said:?}; name that: --model {}={},{said}",
                     self.name, served.names[0]
                 )
             });
-            return true;
         }
-        named
+        // The operator's own server may be called as it likes: its name is not the holder's trouble.
+        named || !served.seals()
     }
 
     fn hand(&mut self, bytes: Bytes, last: bool) {
@@ -536,6 +535,7 @@ impl Stream {
         }
         self.broken = true;
         self.meter.served.strike();
+        self.meter.served.warn_once(|| why.to_owned());
         self.hold_error(&Refusal::Upstream(why.into()));
     }
 

@@ -2,6 +2,7 @@
 //! of the request is held against another's word; what one does not have is asked of the next.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, SystemTime};
 
 use alloy_primitives::B256;
@@ -90,6 +91,7 @@ pub struct Tries<'r> {
     trace: Option<&'r str>,
     candidates: Vec<Candidate>,
     turn: usize,
+    turns: usize,
     left: usize,
     /// Operators whose server has answered, and not well.
     done: Vec<Name>,
@@ -115,16 +117,20 @@ impl Routes {
         if !candidates.iter().all(lacking) {
             candidates.retain(|candidate| !lacking(candidate));
         }
-        // Of one operator's links two at most: another operator may do better.
+        // Three operators, and of each two links at most: the second where the first has ended.
         let mut of: HashMap<Name, usize> = HashMap::new();
         candidates.retain(|candidate| {
-            let count = of.entry(candidate.name).or_default();
-            *count += 1;
-            *count <= 2
+            let full = of.len() == TRIES;
+            match of.entry(candidate.name) {
+                Entry::Occupied(mut count) if *count.get() < 2 => *count.get_mut() += 1,
+                Entry::Vacant(place) if !full => drop(place.insert(1)),
+                _ => return false,
+            }
+            true
         });
-        candidates.truncate(TRIES);
         // Where there is but one, it may have failed for a moment only.
-        let left = if candidates.len() == 1 { 2 } else { candidates.len() };
+        let left = if of.len() == 1 { 2 } else { TRIES };
+        let turns = candidates.len().max(left);
         Tries {
             routes: self,
             asked,
@@ -132,6 +138,7 @@ impl Routes {
             trace,
             candidates,
             turn: 0,
+            turns,
             left,
             done: Vec::new(),
             last: None,
@@ -154,18 +161,16 @@ impl Tries<'_> {
             let why = format!("nobody serves {} at the moment", self.asked.model);
             return Err(Refusal::NoProvider(why, 5));
         }
-        while self.left > 0 {
-            self.left -= 1;
+        while self.left > 0 && self.turn < self.turns {
             let candidate = &self.candidates[self.turn % self.candidates.len()];
             self.turn += 1;
             if self.done.contains(&candidate.name) && !self.is_alone() {
                 continue;
             }
-            candidate.served.health().asked();
+            self.left -= 1;
+            let waiting = candidate.served.waiting();
             let begun = self.one(candidate).await;
-            if !matches!(begun, Err(Trouble::Next(Refusal::Timeout(_)))) {
-                candidate.served.health().spoke();
-            }
+            waiting.over(!matches!(begun, Err(Trouble::Next(Refusal::Timeout(_)))));
             match begun {
                 Ok(begun) => return Ok(begun),
                 Err(trouble) => self.failed(trouble)?,
@@ -196,6 +201,14 @@ impl Tries<'_> {
         }
         // Where it has just said when to come again, nobody else of it is asked.
         let later = matches!(trouble, Trouble::Full(_) | Trouble::Later(_));
+        let served = &self.candidates[last].served;
+        match &trouble {
+            Trouble::Full(secs) => {
+                served.warn_once(|| format!("it has too much to do, and says to wait {secs} s"))
+            }
+            Trouble::Next(refusal) | Trouble::Later(refusal) => served.warn_once(|| refusal.why().to_owned()),
+            _ => {}
+        }
         match trouble {
             Trouble::Asked(status, fault) => {
                 let by = self.candidates[last].served.clone();
@@ -259,8 +272,9 @@ impl Tries<'_> {
 
     /// The last one served it: so whoever found fault with it was wrong.
     pub fn served(&mut self) {
+        let last = (self.turn.max(1) - 1) % self.candidates.len();
         if let Some(blame) = self.blame.take() {
-            blame.by.refuted();
+            blame.by.refuted(!self.candidates[last].served.seals());
         }
     }
 
@@ -308,7 +322,7 @@ impl Tries<'_> {
                     let wait = fault::wait(&parts.headers, Some(&fault), SystemTime::now());
                     candidate.served.health().busy(wait.unwrap_or(1));
                     if parts.status == StatusCode::TOO_MANY_REQUESTS {
-                        return Err(Trouble::Full(wait.unwrap_or(1)));
+                        return Err(Trouble::Full(wait.unwrap_or(1).max(1)));
                     }
                     candidate.served.strike();
                     let why = format!("the provider answered {}", parts.status);

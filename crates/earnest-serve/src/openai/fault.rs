@@ -231,7 +231,12 @@ impl Fault {
         let missing = ["not exist", "not found"].iter().any(|missing| words.contains(missing));
         let named = ["model", "account", "deployment"].iter().any(|name| words.contains(name));
         let of_the_model = said.any(|word| MODEL_MISSING.contains(&word.as_str())) || missing && named;
-        matches!(status.as_u16(), 404 | 405 | 501) && !of_the_model
+        matches!(status.as_u16(), 404 | 405 | 501) && !of_the_model && !self.is_of_a_field()
+    }
+
+    /// Whether it names a field of the request other than the model, such as the `input` with an item that is not kept there.
+    fn is_of_a_field(&self) -> bool {
+        self.param.as_deref().is_some_and(|param| !param.is_empty() && param != "model")
     }
 
     /// Whose trouble a status, with this body, is.
@@ -246,6 +251,7 @@ impl Fault {
             // Another server's moderation may be milder, and is not the client's to find out.
             403 if words.contains("moderation") || words.contains("flagged") => Whose::Request,
             400 | 413 | 414 | 415 | 416 | 422 | 431 if !own => Whose::Request,
+            404 if !own && self.is_of_a_field() => Whose::Request,
             429 | 503 | 529 if !own => Whose::Busy,
             _ => Whose::Server,
         }
@@ -457,6 +463,8 @@ mod tests {
         for status in [401, 402, 403, 404, 408, 409, 424, 425, 451, 498, 499, 500, 502, 504] {
             assert_eq!(plain.whose(StatusCode::from_u16(status).unwrap()), Whose::Server, "{status}");
         }
+        let of_a_field = Fault { param: Some("input".into()), ..plain.clone() };
+        assert_eq!(of_a_field.whose(StatusCode::NOT_FOUND), Whose::Request);
         for status in [429, 503, 529] {
             assert_eq!(plain.whose(StatusCode::from_u16(status).unwrap()), Whose::Busy);
         }
@@ -497,6 +505,11 @@ mod tests {
                 false,
             ),
             (400, r#"{"detail":"Not Found"}"#, false),
+            (
+                404,
+                r#"{"error":{"message":"Item with id 'rs_1' not found. Items are not persisted when `store` is false.","type":"invalid_request_error","param":"input","code":null}}"#,
+                false,
+            ),
             (500, "", false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();

@@ -28,7 +28,7 @@ use super::link_key::LinkKey;
 use super::served::{Log, LogError};
 use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, RESETS, STREAM_WINDOW};
 use crate::openai::dialect::Dialect;
-use crate::upstream::{self, NoUpstream, Upstream, nameless, upstream_base};
+use crate::upstream::{self, NoUpstream, Upstream, shown, upstream_base};
 
 /// What may be under way of one request.
 const REQUEST_WINDOW: u32 = 256 << 10;
@@ -128,13 +128,17 @@ impl From<NoUpstream> for DialError {
 
 impl From<reqwest::Error> for DialError {
     fn from(error: reqwest::Error) -> Self {
-        // The innermost cause says it; the outer ones repeat the URL.
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
-        DialError::Unreachable(cause.to_string())
+        DialError::Unreachable(innermost(&error))
     }
+}
+
+/// The innermost cause says it; the outer ones repeat the URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 fn client(read_timeout: Duration) -> Result<Client, DialError> {
@@ -142,15 +146,18 @@ fn client(read_timeout: Duration) -> Result<Client, DialError> {
     Ok(builder.connect_timeout(STEP).read_timeout(read_timeout).build()?)
 }
 
-/// A gateway's URL, without `/` at its end.
+/// A gateway's URL, without `/` at its end, or the `/v1` that its clients add.
 fn base(url: &Url) -> Result<String, DialError> {
     let plain = url.query().is_none() && url.fragment().is_none();
     if !["http", "https"].contains(&url.scheme()) || !url.has_host() || !plain {
-        let message =
-            format!("{url} is not the URL of a gateway\n  hint: http://HOST/PATH or https://HOST/PATH is");
+        let message = format!(
+            "{} is not the URL of a gateway\n  hint: http://HOST/PATH or https://HOST/PATH is",
+            shown(url)
+        );
         return Err(DialError::Unfit(message));
     }
-    Ok(url.as_str().trim_end_matches('/').to_string())
+    let url = url.as_str().trim_end_matches('/');
+    Ok(url.strip_suffix("/v1").unwrap_or(url).to_string())
 }
 
 /// At most so many bytes of an answer.
@@ -221,20 +228,25 @@ pub async fn upstream_models(
     }
     let ask = Upstream::new(&upstream_base(upstream.as_str())?, key, headers)?.models();
     let ask = ask.body(Vec::new()).map_err(|error| DialError::Unfit(error.to_string()))?;
-    let unfit = |why: String| {
-        DialError::Unfit(format!(
-            "{} does not list its models: {why}\n  hint: is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list",
-            nameless(upstream)
-        ))
+    let unfit = |why: String, hint: &str| {
+        let upstream = shown(upstream);
+        DialError::Unfit(format!("the upstream {upstream} does not list its models: {why}\n  hint: {hint}"))
     };
+    let hint = "is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list";
     let ask = reqwest::Request::try_from(ask)?;
     let answer = client(STEP)?.execute(ask).await;
-    let answer = answer.map_err(|error| unfit(DialError::from(error).to_string()))?;
+    let answer = answer.map_err(|error| unfit(innermost(&error), "does its server run there?"))?;
+    if [401, 403].contains(&answer.status().as_u16()) {
+        return Err(unfit(
+            answer.status().to_string(),
+            "--upstream-key-env names the variable that has its key",
+        ));
+    }
     if !answer.status().is_success() {
-        return Err(unfit(answer.status().to_string()));
+        return Err(unfit(answer.status().to_string(), hint));
     }
     let list: List =
-        serde_json::from_slice(&words(answer).await?).map_err(|error| unfit(error.to_string()))?;
+        serde_json::from_slice(&words(answer).await?).map_err(|error| unfit(error.to_string(), hint))?;
     Ok(list.data.into_iter().map(|entry| entry.id).collect())
 }
 

@@ -1,8 +1,9 @@
 //! The gateway's side of dialling in: a challenge, a signed hello, and a connection that is turned round.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::Address;
@@ -25,8 +26,9 @@ use super::{CHALLENGE, DOOR, PROTOCOL};
 
 /// How long a provider has from its hello to its first sign of life on the link.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Most that are between the two at once.
+/// Most that are between the two at once, and of one operator.
 const MOST_AT_THE_DOOR: usize = 64;
+const MOST_OF_ONE: usize = 8;
 
 /// Who may dial in.
 #[derive(Clone, Debug)]
@@ -48,6 +50,26 @@ pub struct Doors {
     agreement: Agreement,
     numbers: AtomicU64,
     waiting: Arc<Semaphore>,
+    of_one: Mutex<HashMap<Address, usize>>,
+}
+
+/// A place at the door, given back when dropped.
+struct AtTheDoor {
+    doors: Arc<Doors>,
+    provider: Address,
+    _waiting: OwnedSemaphorePermit,
+}
+
+impl Drop for AtTheDoor {
+    fn drop(&mut self) {
+        let mut of_one = self.doors.of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = of_one.entry(self.provider) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 impl Doors {
@@ -62,7 +84,19 @@ impl Doors {
     ) -> Arc<Self> {
         let waiting = Arc::new(Semaphore::new(MOST_AT_THE_DOOR));
         let (nonces, agreement, numbers) = (Nonces::default(), Agreement::default(), AtomicU64::new(1));
-        Arc::new(Doors { realm, names, admission, most_ask, roster, nonces, agreement, numbers, waiting })
+        let of_one = Mutex::default();
+        Arc::new(Doors {
+            realm,
+            names,
+            admission,
+            most_ask,
+            roster,
+            nonces,
+            agreement,
+            numbers,
+            waiting,
+            of_one,
+        })
     }
 
     fn hello(&self, headers: &HeaderMap) -> Result<(Hello, LinkKey), Refusal> {
@@ -83,13 +117,23 @@ impl Doors {
         Ok((hello, key))
     }
 
-    /// From the upgrade to the end of the link.
-    async fn host(
-        self: Arc<Self>,
-        upgrade: OnUpgrade,
-        (hello, key): (Hello, LinkKey),
+    /// A place for one who has signed: nobody fills the door alone.
+    fn place(
+        self: &Arc<Self>,
+        provider: Address,
         waiting: OwnedSemaphorePermit,
-    ) {
+    ) -> Result<AtTheDoor, Refusal> {
+        let mut of_one = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = of_one.entry(provider).or_default();
+        if *count >= MOST_OF_ONE {
+            return Err(Refusal::Full);
+        }
+        *count += 1;
+        Ok(AtTheDoor { doors: self.clone(), provider, _waiting: waiting })
+    }
+
+    /// From the upgrade to the end of the link.
+    async fn host(self: Arc<Self>, upgrade: OnUpgrade, (hello, key): (Hello, LinkKey), place: AtTheDoor) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let begun = timeout(PATIENCE, async {
             let stream = upgrade.await.ok()?;
@@ -102,7 +146,7 @@ impl Doors {
             Some((Arc::new(link), life))
         });
         let begun = begun.await;
-        drop(waiting);
+        drop(place);
         if let Ok(Some((link, life))) = begun
             && self.roster.enter(&link)
         {
@@ -148,6 +192,11 @@ impl IntoResponse for Refusal {
                 format!(
                     "{provider} is not among this gateway's providers\n  hint: ask the issuer to list it"
                 ),
+            ),
+            Refusal::Dear(_, 0) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "asks_too_much",
+                "this gateway pays its providers nothing\n  hint: --ask 0% serves for nothing; the issuer's plan may name a part: [providers] share".into(),
             ),
             Refusal::Dear(ask, most) => {
                 let [ask, most] = [ask, most].map(|bps| Bps::new(bps).unwrap_or(Bps::ONE));
@@ -201,7 +250,8 @@ async fn dialled(State(doors): State<Arc<Doors>>, mut request: Request) -> Resul
     let waiting = doors.waiting.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
     let hello = doors.hello(request.headers())?;
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(doors.host(upgrade, hello, waiting));
+    let place = doors.place(hello.0.provider, waiting)?;
+    tokio::spawn(doors.host(upgrade, hello, place));
     let upgraded = [(header::CONNECTION, "upgrade"), (header::UPGRADE, PROTOCOL)];
     Ok((StatusCode::SWITCHING_PROTOCOLS, upgraded).into_response())
 }

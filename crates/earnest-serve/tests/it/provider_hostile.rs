@@ -217,6 +217,23 @@ async fn garbage_on_the_link_ends_the_link_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_fills_the_door_alone() {
+    let gate = Gate::open(Admission::Anyone).await;
+    let (silent, other) = (Key::from_words("silent"), Key::from_words("other"));
+    let mut held = Vec::new();
+    let mut full = 0;
+    for instance in 0..80 {
+        let (hello, _) =
+            Hello::sign(&silent, &challenge(&gate).await, offer(&gate, instance)).expect("a key");
+        let (answer, stream) = dial(&gate, &hello.headers(), UPGRADE).await;
+        full += usize::from(refusal(&answer).0 == 503);
+        held.push(stream);
+    }
+    assert_eq!(full, 72);
+    let _stream = linked(&gate, &other, offer(&gate, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_provider_is_not_let_in() {
     let gate = Gate::open(Admission::Anyone).await;
     let begun = Instant::now();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use earnest_chain::voucher::SignedReceipt;
 use earnest_core::account::{Account, Budget, State};
 use earnest_core::charge::Usage;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::{
     Answer, Bounds, ChannelRow, Charge, Coin, DAY_MS, Entry, Kept, KeyRow, Limits, Room, Space, day_of,
@@ -86,7 +86,7 @@ macro_rules! greater {
 
 /// Makes the tables, or brings those of an earlier version up to this one.
 pub(super) fn make(connection: &mut Connection) -> Result<()> {
-    let to = connection.transaction()?;
+    let to = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let columns =
         "SELECT count(*), count(*) FILTER (WHERE name = 'channel') FROM pragma_table_info('answers')";
     let (columns, of_channel): (u32, u32) =
@@ -512,7 +512,7 @@ pub(super) fn close_marks(
     totals: &mut Totals,
     sign: &impl Fn(String) -> SignedReceipt,
 ) -> Result<usize> {
-    let transaction = connection.transaction()?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let marks: Vec<Charge> = {
         let mut select = transaction.prepare("SELECT * FROM marks")?;
         let rows = select.query_map([], |row| Ok(charge(row)))?;

@@ -346,3 +346,17 @@ fn receipts_are_kept_for_their_days_and_sums_for_ever() {
     let (_, kept) = scratch.open(roomy());
     assert_eq!(kept.channels[0].account.charged, 200 * 16);
 }
+
+#[test]
+fn a_batch_that_begins_by_reading_waits_for_who_writes() {
+    let scratch = Scratch::new("locked");
+    let (journal, _) = scratch.open(roomy());
+    journal.write_all([Entry::Open(ID, channel(), Coin::Cash), Entry::Key(key())]);
+    let other = rusqlite::Connection::open(scratch.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let number = journal.write(Entry::Mark(Box::new(charge("req_1"))));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!journal.is_durable(number));
+    other.execute_batch("COMMIT").unwrap();
+    assert!(journal.durable_blocking(number) && journal.alive());
+}

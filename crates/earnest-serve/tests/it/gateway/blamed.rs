@@ -255,6 +255,40 @@ async fn one_that_fails_at_lists_of_prompts_is_not_ill_for_chats() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn three_operators_are_asked_however_many_links_they_have() {
+    let lab = Lab::with("three", |settings| {
+        settings.upstreams = Vec::new();
+        settings.providers = Admission::Anyone;
+        settings.share_bps = 8_000;
+    })
+    .await;
+    let mut servers = Vec::new();
+    for number in 0..3 {
+        let (oracle, url) = Oracle::start().await;
+        let ask = 1_000 * (number + 1);
+        let mut provider = dialling(&lab, &format!("provider {number}"), &url, ask, [(MODEL, dialect())]);
+        provider.links = 4;
+        tokio::spawn(provider.run(std::future::pending(), |_| {}));
+        let mut changes = lab.gateway.roster.changes();
+        while lab.gateway.roster.links().len() < 4 * usize::from(number + 1) {
+            changes.changed().await.unwrap();
+        }
+        servers.push(oracle);
+    }
+    let holder = lab.holder("alice", 100_000_000).await;
+    servers[1].says(429, "application/json", blame("too many"));
+    for status in [500, 400] {
+        servers[0].says(status, "application/json", blame("no"));
+        for ask in [hello(), streamed()] {
+            lab.gateway.routes.forget();
+            let (got, text) = asks(&lab, &holder, "/chat/completions", &ask).await;
+            assert_eq!(got, 200, "{status}: {text}");
+        }
+    }
+    assert_eq!([0, 1, 2].map(|index| servers[index].count()), [4, 4, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_is_listed_once_whatever_it_dialled() {
     let lab = Lab::with("listed", |settings| {
         settings.providers = Admission::Anyone;
