@@ -16,8 +16,11 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Blames in a row that others refuted, from which on each is a failure. A strike for the first would be unfair: contexts
 /// differ in length, and servers in what they take. Who serves something in between was right to be asked.
 const REFUTED: u32 = 3;
-/// One that said nothing to anyone for so long is asked after the others, and first again once as long has passed twice more.
+/// One that said nothing for so long, to anyone or to the channel that asks, is asked after the others, and first again once as
+/// long has passed twice more.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
+/// The longest rest from a channel whose client left after such a silence. It is as long as was waited, then twice that.
+const LONGEST_OF_SILENCE: Duration = Duration::from_secs(600);
 /// How long it is remembered that a server lacks what was asked for.
 const LACKING: Duration = Duration::from_secs(300);
 /// Different things that are told of a provider.
@@ -59,6 +62,15 @@ struct Row {
     /// Requests that it blamed and another served.
     refuted: u32,
     until: Option<Instant>,
+    /// It was asked by the channel, and has said nothing to it since.
+    silent: Option<Instant>,
+}
+
+/// It was asked at some time.
+fn asked_at(silent: &mut Option<Instant>, since: Instant) {
+    if silent.is_none_or(|before| since.duration_since(before) >= 3 * SILENCE) {
+        *silent = Some(since);
+    }
 }
 
 impl Row {
@@ -68,6 +80,13 @@ impl Row {
             let rest = REST.saturating_mul(1 << (self.failures - FAILURES).min(10)).min(LONGEST_REST);
             self.until = Some(Instant::now() + rest);
         }
+    }
+
+    /// Whoever asked waited for so long, and left.
+    fn hung(&mut self, waited: Duration) {
+        let rest = waited.saturating_mul(1 << self.failures.min(10)).min(LONGEST_OF_SILENCE);
+        self.failures = self.failures.saturating_add(1);
+        self.until = self.until.max(Some(Instant::now() + rest));
     }
 }
 
@@ -99,21 +118,23 @@ impl Health {
     pub(super) fn well(&self, channel: Option<B256>) -> bool {
         let now = Instant::now();
         let ill = self.ill();
-        let age = ill.silent.map(|since| now.duration_since(since));
-        let silent = age.is_some_and(|age| age > SILENCE && age < 3 * SILENCE);
+        let silent = |since: Option<Instant>| {
+            let age = since.map(|since| now.duration_since(since));
+            age.is_some_and(|age| age > SILENCE && age < 3 * SILENCE)
+        };
         let rests = |until: Option<Instant>| until.is_some_and(|until| until > now);
         let own = channel.and_then(|channel| ill.channels.get(&channel));
         let all = ill.several && rests(ill.all.until);
-        !silent && !all && !rests(ill.until) && !own.is_some_and(|row| rests(row.until))
+        let own = own.is_some_and(|row| rests(row.until) || silent(row.silent));
+        !own && !all && !silent(ill.silent) && !rests(ill.until)
     }
 
     /// It is asked, for a channel.
     pub(super) fn asked(self: &Arc<Self>, channel: B256) -> Waiting {
         let since = Instant::now();
         let mut ill = self.ill();
-        if ill.silent.is_none_or(|before| since.duration_since(before) >= 3 * SILENCE) {
-            ill.silent = Some(since);
-        }
+        asked_at(&mut ill.silent, since);
+        asked_at(&mut ill.channel(channel).silent, since);
         Waiting { health: self.clone(), channel, since, over: false }
     }
 
@@ -190,7 +211,11 @@ impl Waiting {
     pub(super) fn over(mut self, spoke: bool) {
         self.over = true;
         if spoke {
-            self.health.ill().silent = None;
+            let mut ill = self.health.ill();
+            ill.silent = None;
+            if let Some(row) = ill.channels.get_mut(&self.channel) {
+                row.silent = None;
+            }
         }
     }
 }
@@ -201,12 +226,14 @@ impl Drop for Waiting {
         if self.over {
             return;
         }
-        let mut ill = self.health.ill();
-        if self.since.elapsed() >= SILENCE {
-            ill.channel(self.channel).failed();
-        } else if ill.silent == Some(self.since) {
-            ill.silent = None;
+        let (mut ill, waited) = (self.health.ill(), self.since.elapsed());
+        if waited >= SILENCE {
+            return ill.channel(self.channel).hung(waited);
         }
+        let since = Some(self.since);
+        ill.silent = ill.silent.filter(|_| ill.silent != since);
+        let row = ill.channel(self.channel);
+        row.silent = row.silent.filter(|_| row.silent != since);
     }
 }
 
@@ -274,18 +301,30 @@ mod tests {
         assert_eq!(health.ill().silent, None);
         // Silent for long, it is asked last; and first again, once, after as long twice more.
         let ago = |secs| Instant::now().checked_sub(Duration::from_secs(secs));
-        for (secs, well) in [(29, true), (31, false), (89, false), (91, true)] {
+        for (secs, well) in [(29_u64, true), (31, false), (89, false), (91, true)] {
             health.ill().silent = ago(secs);
             assert_eq!(health.well(None), well, "{secs}");
         }
         let waiting = health.asked(ALICE);
         assert_eq!(health.ill().silent, Some(waiting.since));
-        // Three who left it after a long silence leave it alone.
-        for _ in 0..3 {
+        waiting.over(true);
+        // Who left after a long silence leaves it alone for as long, and then for twice that; others do not.
+        for (waited, rest) in [(40, 40), (40, 80), (400, 600)] {
             let mut waiting = health.asked(ALICE);
-            waiting.since = ago(40).unwrap();
+            waiting.since = ago(waited).unwrap();
+            drop(waiting);
+            let until = health.ill().channels[&ALICE].until.unwrap();
+            assert_eq!(until.duration_since(Instant::now()).as_secs_f64().ceil(), f64::from(rest));
+            assert!(!health.well(Some(ALICE)) && health.well(Some(BOB)));
         }
+        // Who is waiting still asks another meanwhile, and others do not.
+        health.answered(ALICE);
+        let waiting = health.asked(ALICE);
+        health.asked(BOB).over(true);
+        health.ill().channels.get_mut(&ALICE).unwrap().silent = ago(31);
         assert!(!health.well(Some(ALICE)) && health.well(Some(BOB)));
+        waiting.over(true);
+        assert!(health.well(Some(ALICE)));
     }
 
     #[test]
