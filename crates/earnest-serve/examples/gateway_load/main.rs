@@ -22,7 +22,6 @@ mod streams;
 mod target;
 mod upstream;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -88,13 +87,7 @@ fn main() -> Result<()> {
     LazyLock::force(&upstream::START);
     earnest_serve::server::raise_file_limit();
     let upstream = upstream::upstream(port)?;
-    let direct = Target {
-        name: "direct".into(),
-        base_url: format!("http://{upstream}/v1"),
-        headers: BTreeMap::new(),
-        pid: None,
-        start: None,
-    };
+    let direct = Target::plain("direct", format!("http://{upstream}/v1"));
     let mut proxies = Vec::new();
     if let Some((binary, plan)) = gateway {
         proxies.extend(proxy::earnest(&binary, &plan, upstream)?);

@@ -212,13 +212,7 @@ pub fn pass_on(upstream: String) -> Result<()> {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("bare http://{}/v1", listener.local_addr()?);
-        let to = Target {
-            name: "upstream".into(),
-            base_url: format!("http://{upstream}/v1"),
-            headers: BTreeMap::new(),
-            pid: None,
-            start: None,
-        };
+        let to = Target::plain("upstream", format!("http://{upstream}/v1"));
         let client = Client::new(&to);
         loop {
             let (stream, _) = listener.accept().await?;

@@ -29,6 +29,11 @@ pub struct Start {
 }
 
 impl Target {
+    /// Something of which neither processor time nor memory is counted.
+    pub fn plain(name: &str, base_url: String) -> Self {
+        Target { name: name.into(), base_url, headers: BTreeMap::new(), pid: None, start: None }
+    }
+
     pub fn address(&self) -> Result<&str> {
         let rest = self.base_url.strip_prefix("http://").context("a base URL over plain HTTP")?;
         rest.split('/').next().context("an address")

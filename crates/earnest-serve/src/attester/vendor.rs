@@ -7,8 +7,9 @@ use std::time::Duration;
 use alloy_primitives::{Address, hex};
 use earnest_core::money::Cash;
 use earnest_core::plan::Time;
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::refusal::Refusal;
 use super::rules::{Admission, cash};
@@ -52,14 +53,8 @@ struct Answer {
 
 /// HMAC-SHA256 (RFC 2104).
 pub fn hmac(secret: &[u8], message: &[u8]) -> [u8; 32] {
-    let mut block = [0; 64];
-    if secret.len() > 64 {
-        block[..32].copy_from_slice(&Sha256::digest(secret));
-    } else {
-        block[..secret.len()].copy_from_slice(secret);
-    }
-    let inner = Sha256::new().chain_update(block.map(|byte| byte ^ 0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(block.map(|byte| byte ^ 0x5c)).chain_update(inner).finalize().into()
+    let keyed = Hmac::<Sha256>::new_from_slice(secret).expect("it takes keys of any length");
+    keyed.chain_update(message).finalize().into_bytes().into()
 }
 
 impl Vendor {

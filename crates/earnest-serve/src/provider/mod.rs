@@ -5,7 +5,6 @@
 pub mod counted;
 pub mod dial;
 pub mod doors;
-pub mod hashed;
 pub mod hello;
 pub mod link_key;
 pub mod meter;
