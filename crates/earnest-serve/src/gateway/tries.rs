@@ -203,9 +203,7 @@ impl Tries<'_> {
         let later = matches!(trouble, Trouble::Full(_) | Trouble::Later(_));
         let served = &self.candidates[last].served;
         match &trouble {
-            Trouble::Full(secs) => {
-                served.warn_once(|| format!("it has too much to do, and says to wait {secs} s"))
-            }
+            Trouble::Full(_) => served.warn_once(|| "it has as much to do as it takes".into()),
             Trouble::Next(refusal) | Trouble::Later(refusal) => served.warn_once(|| refusal.why().to_owned()),
             _ => {}
         }
