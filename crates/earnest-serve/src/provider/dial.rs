@@ -235,7 +235,11 @@ pub async fn upstream_models(
     let hint = "is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list";
     let ask = reqwest::Request::try_from(ask)?;
     let answer = client(STEP)?.execute(ask).await;
-    let answer = answer.map_err(|error| unfit(innermost(&error), "does its server run there?"))?;
+    let there = match upstream.scheme() {
+        "https" => "does its server run there, with a certificate that this system trusts?",
+        _ => "does its server run there?",
+    };
+    let answer = answer.map_err(|error| unfit(innermost(&error), there))?;
     if [401, 403].contains(&answer.status().as_u16()) {
         return Err(unfit(
             answer.status().to_string(),
