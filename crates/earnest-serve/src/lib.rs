@@ -6,6 +6,7 @@ pub mod chain;
 pub mod echo;
 pub mod gateway;
 pub mod guard;
+pub mod once;
 pub mod openai;
 mod packing;
 pub mod portal;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use alloy_sol_types::sol;
 use anyhow::{Context, Result, bail};
+use axum::Router;
 use axum::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING,
 };
@@ -19,6 +20,7 @@ use earnest_chain::bindings::Revenue;
 use earnest_chain::chain::Chain;
 use earnest_chain::deploy::Record;
 use earnest_chain::key::Key;
+use earnest_chain::node::Node;
 use earnest_chain::voucher::{House, Settlement};
 use earnest_core::money::{Cash, Credits};
 use earnest_core::plan::Plan;
@@ -26,9 +28,11 @@ use earnest_serve::chain::ChainThread;
 use earnest_serve::gateway::route::Upstream;
 use earnest_serve::gateway::till::Till;
 use earnest_serve::gateway::{self, Gateway, Settings};
+use earnest_serve::guard::Guard;
 use earnest_serve::openai::dialect::{self, Dialect};
 use earnest_serve::provider::dial::Model;
 use earnest_serve::provider::doors::Admission;
+use earnest_serve::rpc;
 use earnest_serve::server::{self, Limits, Workers};
 use earnest_serve::upstream::upstream_base;
 use tokio::net::TcpListener;
@@ -36,7 +40,7 @@ use tokio::net::TcpListener;
 use crate::key::GATEWAY_FILE;
 use crate::output::seconds;
 use crate::plan_file;
-use crate::session::{Place, Where, Who, open_chain};
+use crate::session::{Place, URL_FILE, Where, Who, open_chain};
 use crate::up::told_to_stop;
 
 /// How long those who are being answered have when the gateway stops.
@@ -251,7 +255,8 @@ impl Serve {
         let key = self.who.key(&chain)?;
         // The folder's own chain is opened once, and shared.
         let node = if let Chain::Node(node) = chain { Some(node) } else { None };
-        let opener = move || node.clone().map_or_else(&opener, |node| Ok(Chain::Node(node)));
+        let own = node.clone();
+        let opener = move || own.clone().map_or_else(&opener, |node| Ok(Chain::Node(node)));
         let mut settings = self.pace.settings(&folder, &plan)?;
         settings.confirmations = self.at.sending().settings().confirmations.saturating_sub(1);
         settings.providers = match self.open_door {
@@ -261,6 +266,17 @@ impl Serve {
         settings.names = self.names;
         settings.upstreams = self.models.upstreams(&plan, key.address())?;
         settings.dialects = self.models.named()?;
+        if settings.upstreams.is_empty() {
+            let hint = "providers dial in by earnest provider --gateway URL";
+            match &settings.providers {
+                Admission::Only(none) if none.is_empty() => bail!(
+                    "nobody can serve: there is no upstream, and no provider may dial in\n  hint: --upstream URL, or --provider ADDRESS and {hint}"
+                ),
+                _ => {
+                    eprintln!("no --upstream: until a provider has dialled in, nobody serves\n  hint: {hint}")
+                }
+            }
+        }
         server::raise_file_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -271,10 +287,35 @@ impl Serve {
             let gateway =
                 tokio::task::spawn_blocking(move || open(&plan, &record, settings, key, opener)).await??;
             let stop = told_to_stop();
+            let _shared = match node {
+                Some(node) => Some(Shared::start(node, &folder).await?),
+                None => None,
+            };
             println!("gateway http://{}/v1", listener.local_addr()?);
             eprintln!("keys: earnest key create --deposit \"10 credits\". Ctrl-C stops.");
             serve(gateway, listener, &folder, stop).await
         })
+    }
+}
+
+/// The folder's development chain, served to other commands while the gateway has its file.
+struct Shared(PathBuf);
+
+impl Shared {
+    async fn start(node: Arc<Node>, folder: &Path) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (file, at) = (folder.join(URL_FILE), listener.local_addr()?);
+        std::fs::write(&file, format!("http://{at}/"))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        let (app, guard) = (rpc::router(node, Router::new()), Guard::new(at.port(), &[]));
+        tokio::spawn(server::serve(listener, app, guard, std::future::pending()));
+        Ok(Shared(file))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -355,6 +396,11 @@ impl Models {
         };
         for text in &self.models {
             let (name, Dialect { upstream, answers, .. }) = Dialect::option(text);
+            if name.is_empty() || text.split(['=', ',']).any(str::is_empty) {
+                bail!(
+                    "--model {text:?}: a name is missing\n  hint: NAME, NAME=UPSTREAM, or NAME=UPSTREAM,ANSWERS"
+                );
+            }
             let settings = named.entry(name).or_default();
             if !upstream.is_empty() {
                 settings.upstream = upstream;

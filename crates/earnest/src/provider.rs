@@ -205,6 +205,7 @@ impl Run {
         };
         let tell = |news| match news {
             News::Linked(realm) => eprintln!("linked to {gateway} (chain id {})", realm.chain_id),
+            News::Ill(why) => eprintln!("warning: {why}"),
             News::Lost(why, again) => eprintln!("{why}; dials again in {:.1} s", again.as_secs_f64()),
         };
         provider.run(stop, tell).await?;

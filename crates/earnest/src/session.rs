@@ -119,7 +119,7 @@ impl Where {
 
 /// The development chain of a folder.
 const CHAIN_FILE: &str = "chain.log";
-/// URL of the `earnest up` that has it open.
+/// URL of the `earnest up` or `earnest gateway` that has it open.
 pub const URL_FILE: &str = "up.url";
 /// How long a command waits for another one that has the chain.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -40,7 +40,7 @@ const TEMPLATE: &str = r#"# The plan of an offering: everything is said here, on
 # "14 days". Counts are bare whole numbers. Dates carry their offset: 2026-09-01T00:00:00Z.
 # A key that is not known is refused, so a typing error is never ignored.
 #
-# `earnest plan check` checks it, `earnest plan explain` says it in plain words.
+# `earnest check` checks it, `earnest check --explain` says it in plain words.
 
 schema = 1 # the version of this format
 

@@ -3,11 +3,13 @@
 //! fails at one thing is not left alone for another. What a channel has seen fail only its own requests mend: one who is
 //! served well cannot speak for another who is not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
+
+use crate::once::Once;
 
 /// Failures in a row after which a provider is left alone, and for how long at first and at most.
 const FAILURES: u32 = 3;
@@ -23,8 +25,6 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 const LONGEST_OF_SILENCE: Duration = Duration::from_secs(600);
 /// How long it is remembered that a server lacks what was asked for.
 const LACKING: Duration = Duration::from_secs(300);
-/// Different things that are told of a provider.
-const MOST_WARNED: usize = 64;
 /// Channels whose failures are remembered.
 const MOST_CHANNELS: usize = 4_096;
 
@@ -35,7 +35,7 @@ pub(super) struct Health {
     /// Models for which its server does not have the endpoint, and until when that is believed.
     lacks: Mutex<HashMap<String, Instant>>,
     /// What was said of it, once each, to the operator of the gateway.
-    warned: Mutex<HashSet<String>>,
+    pub(super) warned: Once,
 }
 
 #[derive(Default)]
@@ -189,12 +189,6 @@ impl Health {
     pub(super) fn is_lacking(&self, model: &str) -> bool {
         let lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
         lacks.get(model).is_some_and(|until| *until > Instant::now())
-    }
-
-    /// Whether this is new of it, and it is not too much.
-    pub(super) fn warns(&self, what: &str) -> bool {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        warned.len() < MOST_WARNED && warned.insert(what.to_owned())
     }
 }
 

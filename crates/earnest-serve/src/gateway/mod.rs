@@ -35,7 +35,7 @@ use alloy_primitives::{Address, hex};
 use anyhow::Result;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -377,9 +377,13 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         };
         router = router.route(&format!("/v1{}", endpoint.path()), post(handler));
     }
-    let missing = || Refusal::Missing("there is no such page".into(), "unknown_url");
+    let missing = |uri: &Uri| {
+        let without = Endpoint::ALL.iter().any(|endpoint| endpoint.path() == uri.path());
+        let hint = if without { ": /v1 is missing at the end of the base URL" } else { "" };
+        Refusal::Missing(format!("there is no such page{hint}"), "unknown_url")
+    };
     router
-        .fallback(async move |method: Method| preflight_or(&method, missing()))
+        .fallback(async move |method: Method, uri: Uri| preflight_or(&method, missing(&uri)))
         .method_not_allowed_fallback(async |method: Method| preflight_or(&method, Refusal::Method))
         .with_state(gateway)
 }

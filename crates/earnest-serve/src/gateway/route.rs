@@ -139,7 +139,7 @@ impl Served {
     pub fn warn(&self, what: impl FnOnce() -> String) {
         let what = what();
         self.told.store(true, Ordering::Relaxed);
-        if self.health.warns(&what) {
+        if self.health.warned.is_new(&what) {
             eprintln!("warning: {}: {what}", self.provider);
         }
     }

@@ -390,6 +390,10 @@ impl Tries<'_> {
                     match link.send(request).await {
                         Ok(response) => Ok(response.map(|body| body.map_err(broke_off).boxed_unsync())),
                         Err(LinkError::Busy(_)) => {
+                            candidate.served.warn(|| {
+                                let most = link.offer.concurrency;
+                                format!("its {most} requests at once, of each link, are under way (its --concurrency)")
+                            });
                             let why = "all providers of this model are busy";
                             Err(Trouble::Link(Refusal::Busy(why.into(), 1)))
                         }

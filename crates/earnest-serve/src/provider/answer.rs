@@ -26,6 +26,7 @@ use super::meter::Meter;
 use super::served::{CountedLine, End, Line, Log, now};
 use super::usage::{UsageClaim, is_request_id};
 use super::{PATHS, READY};
+use crate::once::Once;
 use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
 use crate::openai::request::{Added, Asked, Most};
@@ -43,6 +44,10 @@ fn passes(name: &HeaderName) -> bool {
         ["content-type", "llm_provider-retry-after", "retry-after", "retry-after-ms", "x-should-retry"];
     known.contains(&name.as_str()) || name.as_str().contains("ratelimit")
 }
+/// What no request explains, or hardly.
+fn is_ill(status: StatusCode) -> bool {
+    !status.is_success() && ![400, 413, 422].contains(&status.as_u16())
+}
 /// How long a request's body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,6 +63,10 @@ pub(super) struct Desk {
     pub(super) log: Arc<Log>,
     /// Requests that were served, and of which the gateway has not said that it counted less.
     pub(super) unheard: AtomicU64,
+    /// What was told of the upstream, over all links.
+    pub(super) told: Arc<Once>,
+    /// Tells whoever runs it that the upstream is ill.
+    pub(super) tell: Box<dyn Fn(String) + Send + Sync>,
 }
 
 pub(super) type AnswerBody = Either<Full<Bytes>, Passing>;
@@ -176,10 +185,23 @@ impl Desk {
         let kind = parts.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
         let ask = upstream.post(asked.endpoint).header(header::CONTENT_TYPE, kind);
         let answer = self.ask(ask.header("x-request-id", uuid_of(id)), &parts.headers, body).await;
-        let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
+        let answer = answer.inspect_err(|Refusal(.., why)| {
+            entry.line.end = End::Broken;
+            self.tell_of(|| why.clone());
+        })?;
+        if is_ill(answer.status()) {
+            self.tell_of(|| format!("the upstream answered {} at {path}", answer.status()));
+        }
         entry.line.status = answer.status().as_u16();
         let entry = Entry { serving: entry, key, most: asked.most };
         Ok(Passing::response(answer, Some(entry), self.patience))
+    }
+
+    fn tell_of(&self, ill: impl FnOnce() -> String) {
+        let ill = ill();
+        if self.told.is_new(&ill) {
+            (self.tell)(ill);
+        }
     }
 
     /// A request, as the settings of its model take it.

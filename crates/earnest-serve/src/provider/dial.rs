@@ -27,6 +27,7 @@ use super::hello::{Challenge, Hello, HelloError, Offer, Realm};
 use super::link_key::LinkKey;
 use super::served::{Log, LogError};
 use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, RESETS, STREAM_WINDOW};
+use crate::once::Once;
 use crate::openai::dialect::Dialect;
 use crate::upstream::{self, NoUpstream, Upstream, shown, upstream_base};
 
@@ -90,6 +91,8 @@ pub enum News {
     Linked(Realm),
     /// It is not, and dials again after a while.
     Lost(DialError, Duration),
+    /// What is wrong with its upstream: each thing once.
+    Ill(String),
 }
 
 /// Why there is no link, or no more.
@@ -280,15 +283,19 @@ impl Provider {
         self.offer()?;
         let links = self.links.clamp(1, self.concurrency);
         let each = Provider { concurrency: self.concurrency.div_ceil(links), ..self };
-        let log = Arc::new(Log::open(&each.folder)?);
+        let (log, once) = (Arc::new(Log::open(&each.folder)?), Arc::new(Once::default()));
         let welcome = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = watch::channel(false);
         let (told, mut heard) = mpsc::unbounded_channel();
         let mut threads = Threads { stop: Some(stop), handles: Vec::new() };
         for number in 0..links {
-            let (each, log, welcome) = (each.clone(), log.clone(), welcome.clone());
+            let (each, log, once, welcome) = (each.clone(), log.clone(), once.clone(), welcome.clone());
             let (told, mut killed, mut stopped) = (told.clone(), stopped.clone(), stopped.clone());
             let thread = std::thread::Builder::new().name(format!("link-{number}"));
+            let tell = {
+                let told = told.clone();
+                move |news| drop(told.send(Ok(news)))
+            };
             let live = move |runtime: Runtime| {
                 let kept = async {
                     let stopped = async {
@@ -297,7 +304,7 @@ impl Provider {
                         }
                     };
                     tokio::select! {
-                        ended = each.keep(log, &welcome, stopped, |news| drop(told.send(Ok(news)))) => ended,
+                        ended = each.keep(log, once, &welcome, stopped, tell) => ended,
                         () = async { while killed.changed().await.is_ok() {} } => Ok(()),
                     }
                 };
@@ -335,9 +342,10 @@ impl Provider {
     async fn keep(
         &self,
         log: Arc<Log>,
+        once: Arc<Once>,
         welcome: &AtomicBool,
         shutdown: impl Future<Output = ()>,
-        tell: impl Fn(News),
+        tell: impl Fn(News) + Clone + Send + Sync + 'static,
     ) -> Result<(), DialError> {
         let offer = self.offer()?;
         let base_url = upstream_base(self.upstream.as_str())?;
@@ -357,6 +365,11 @@ impl Provider {
             ask: self.ask,
             log,
             unheard: AtomicU64::new(0),
+            told: once,
+            tell: {
+                let tell = tell.clone();
+                Box::new(move |ill| tell(News::Ill(ill)))
+            },
         });
         let gateway = base(&self.gateway)?;
         let dialler = client(STEP)?;

@@ -129,6 +129,7 @@ pub(crate) fn start(provider: Provider) -> Working {
             let text = match told {
                 News::Linked(realm) => format!("linked {}", realm.chain_id),
                 News::Lost(error, _) => format!("lost: {error}"),
+                News::Ill(why) => format!("ill: {why}"),
             };
             heard.lock().expect("not held").push(text);
         },
@@ -648,6 +649,37 @@ async fn a_gateway_that_dismisses_a_link_lets_it_end_what_it_began() {
     // It dials in again.
     gate.link().await;
     working.task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_told_once_what_is_wrong_with_its_upstream() {
+    let app = Router::new().fallback(|request: axum::extract::Request| async move {
+        let body = request.into_body().collect().await.expect("a body").to_bytes();
+        let said: Value = serde_json::from_slice(&body).expect("JSON");
+        StatusCode::from_u16(said["status"].as_u64().expect("a number") as u16).expect("a status")
+    });
+    let gate = Gate::open(Admission::Anyone).await;
+    let mut provider = provider("ill", &gate, &upstream(app).await);
+    provider.links = 2;
+    let mut working = start(provider);
+    let links = gate.links(2).await;
+    for status in [200, 503, 400, 401, 503, 422, 401, 503] {
+        for link in &links {
+            let body = format!(r#"{{"model":"small","messages":[],"status":{status}}}"#);
+            whole(link.send(ask(CHAT, body)).await.expect("an answer")).await;
+        }
+    }
+    working.stop.take().expect("once").send(()).expect("it listens");
+    working.task.await.expect("no panic").expect("it stops");
+    let news = working.news.lock().expect("not held");
+    let ill: Vec<&str> = news.iter().filter_map(|told| told.strip_prefix("ill: ")).collect();
+    assert_eq!(
+        ill,
+        [
+            "the upstream answered 503 Service Unavailable at /v1/chat/completions",
+            "the provider's upstream refuses the provider: 401 Unauthorized"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,6 +50,19 @@ fn every_mistake_says_what_to_do_instead() {
             "not an attester",
         ),
         (vec!["clock", "--forward", "soon"], "3 days"),
+        (vec!["gateway", "--as", "gateway", "--port", "0"], "nobody can serve"),
+        (
+            vec![
+                "gateway",
+                "--as",
+                "gateway",
+                "--upstream",
+                "http://127.0.0.1:9/v1",
+                "--model",
+                "example-small=",
+            ],
+            "a name is missing",
+        ),
     ] {
         let said = refused(&folder, &args);
         assert!(said.contains(expected), "{args:?} said {said}");

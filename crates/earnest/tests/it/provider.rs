@@ -138,3 +138,64 @@ async fn a_provider_that_cannot_be_paid_is_told_so_at_once() {
     }
     assert!(refused(&folder, &["provider", "earnings", "--log", "elsewhere"]).contains("hint: --log"));
 }
+
+/// A process that serves, with the first line that it says; killed with the test.
+struct Serving(std::process::Child, String);
+
+impl Serving {
+    fn start(folder: &std::path::Path, arguments: &[&str]) -> Self {
+        let errors = std::fs::File::create(folder.join(format!("{}.err", arguments[0]))).expect("a file");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_earnest"))
+            .args(arguments)
+            .current_dir(folder)
+            .env_remove("EARNEST_KEY_FILE")
+            .env_remove("EARNEST_STATE")
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        Serving(child, line.trim().to_owned())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two shells and no `earnest up`: the gateway has the development chain's file, and other commands work beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_and_a_provider_serve_a_key_that_was_made_beside_them() {
+    let folder = folder("beside");
+    said(&folder, &["deploy", "examples/plans/quickstart.toml"]);
+    let gateway = Serving::start(&folder, &["gateway", "--as", "gateway", "--port", "0", "--open-door"]);
+    let url = gateway.1.strip_prefix("gateway ").expect("its URL").to_owned();
+    said(&folder, &["faucet", "alice", "2 cash"]);
+    let key = said(&folder, &["key", "create", "--as", "alice", "--deposit", "1 cash"]);
+    let _provider = Serving::start(&folder, &["provider", "--gateway", &url, "--as", "bob", "--ask", "0%"]);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let body = json!({"model": "example-small", "messages": [{"role": "user", "content": "hi"}]});
+    let asked = || client.post(format!("{url}/chat/completions")).bearer_auth(key.trim()).json(&body).send();
+    let answered = async {
+        loop {
+            let answer = asked().await.expect("an answer");
+            if answer.status() == 200 {
+                return answer.json::<Value>().await.expect("JSON");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(20), answered).await.expect("an answer");
+    assert_eq!(answer["choices"][0]["message"]["content"], "echo: hi");
+    let file = folder.join(".earnest/up.url");
+    assert!(file.exists());
+    let mut gateway = gateway;
+    let _ = Command::new("kill").arg(gateway.0.id().to_string()).status();
+    assert!(gateway.0.wait().expect("it ends").success());
+    assert!(!file.exists(), "nobody has the chain any more");
+    said(&folder, &["status"]);
+}

@@ -291,6 +291,9 @@ async fn a_path_that_is_a_little_wrong_is_told_so_in_json() {
         let told = send(&lab, ask("POST", path).as_bytes()).await;
         assert_eq!((told.status, told.code().as_str()), (404, "unknown_url"), "{path}: {told:?}");
         assert_eq!(told.header("content-type"), Some("application/json"), "{path}");
+        let hinted =
+            String::from_utf8_lossy(&told.body).contains("/v1 is missing at the end of the base URL");
+        assert_eq!(hinted, path == "/chat/completions", "{path}: {told:?}");
     }
     for (method, path, status) in [
         ("GET", "/v1/chat/completions", 405),
