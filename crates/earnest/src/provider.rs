@@ -13,7 +13,7 @@ use earnest_core::money::Bps;
 use earnest_serve::echo::Echo;
 use earnest_serve::gateway::amount;
 use earnest_serve::gateway::journal::Coin;
-use earnest_serve::gateway::till::Document;
+use earnest_serve::gateway::statement::Document;
 use earnest_serve::openai::dialect::Dialect;
 use earnest_serve::provider::dial::{self, Model, News};
 use earnest_serve::provider::hello::is_model_name;

@@ -9,13 +9,13 @@ use alloy_primitives::B256;
 use earnest_chain::voucher::SignedReceipt;
 use earnest_core::charge::{Rates, Usage, pay};
 
+use super::again::Turn;
 use super::books::ApiKey;
 use super::crash;
 use super::journal::{Charge, Entry, day_of};
 use super::receipt::Receipt;
 use super::refusal::Refusal;
 use super::route::Served;
-use super::serve::Turn;
 use super::trace::Request as Span;
 use super::{Gateway, now_ms};
 use crate::openai::Endpoint;

@@ -2,6 +2,8 @@
 //! requests spend from it in memory, charges reach the disk within a flush interval, and claims reach the chain in
 //! batches. What is durable before which byte leaves is written in `docs/gateway.md`.
 
+mod again;
+mod answer;
 pub mod books;
 mod clock;
 pub mod crash;
@@ -10,6 +12,7 @@ mod health;
 pub mod job;
 pub mod journal;
 mod left;
+mod meter;
 mod metrics;
 pub mod order;
 pub mod pace;
@@ -20,10 +23,12 @@ pub mod refusal;
 mod room;
 pub mod route;
 pub mod serve;
+pub mod statement;
 pub mod stream;
 pub mod till;
 mod trace;
 pub mod tries;
+mod whole;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -46,12 +51,12 @@ use earnest_core::money::{Cash, Credits};
 use self::books::Books;
 pub use self::clock::now_ms;
 use self::journal::{Bounds, Coin, Journal};
+use self::meter::Meter;
 use self::metrics::Metrics;
 use self::prices::PriceBook;
 use self::refusal::Refusal;
 use self::room::Rooms;
 use self::route::{Patience, Routes, Upstream};
-use self::stream::Meter;
 use self::trace::Trace;
 use crate::openai::Endpoint;
 use crate::openai::dialect::Dialect;
@@ -304,7 +309,7 @@ impl Gateway {
             for tick in 0_u64.. {
                 ticks.tick().await;
                 let Some(gateway) = marks.upgrade() else { return };
-                stream::write_marks(&gateway);
+                meter::write_marks(&gateway);
                 gateway.left.sweep();
                 if tick.is_multiple_of(DISK_MARKS) {
                     gateway.journal.look_at_disk();

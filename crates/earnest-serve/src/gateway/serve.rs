@@ -10,30 +10,27 @@ use axum::body::Body as AxumBody;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use base64::Engine;
 use bytes::Bytes;
-use earnest_chain::voucher::SignedReceipt;
 use http_body_util::BodyExt;
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::again::Again;
+use super::answer::{durable, text};
 use super::books::{ApiKey, NotAdmitted, hash_of};
-use super::delivery::{Connection, Delivery, Ended};
+use super::delivery::Connection;
 use super::job::{Admitted, Job};
 use super::journal::{Answer, Coin, Entry, day_of};
-use super::left::{Left, Place};
+use super::left::Place;
 use super::pace::Pace;
 use super::refusal::Refusal;
 use super::room::{BLOCK, Room};
 use super::route::Begun;
-use super::stream::{Stream, TOO_MANY_ANSWERS, Whole, read_whole, renamed, sealed_usage, told};
+use super::stream::Stream;
 use super::tries::Trouble;
+use super::whole::{the_rest, whole};
 use super::{Gateway, amount, crash, decimal, now_ms};
 use crate::openai::Endpoint;
-use crate::openai::answer::{Counted, Seen, is_the_model};
 use crate::openai::dialect::Dialect;
-use crate::openai::events::begins_as_events;
-use crate::openai::fault::Fault;
 use crate::openai::request::Asked;
 use crate::packing::{Unread, unpacked};
 
@@ -398,7 +395,7 @@ async fn go(
 }
 
 /// How an answer failed before a byte of it went out: with the job, if another provider may have it.
-type Failed = Box<(Option<Job>, Trouble)>;
+pub(super) type Failed = Box<(Option<Job>, Trouble)>;
 
 /// An answer in pieces.
 async fn stream(job: Job, asked: &Asked, begun: Begun, connection: &Connection) -> Result<Response, Failed> {
@@ -431,307 +428,4 @@ async fn stream(job: Job, asked: &Asked, begun: Begun, connection: &Connection) 
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers.insert("x-earnest-reserve", text(decimal(coin, reserve)));
     Ok(response)
-}
-
-/// A receipt as a header has it.
-fn encoded(receipt: &SignedReceipt) -> String {
-    let json = serde_json::to_vec(receipt).expect("a receipt is JSON");
-    base64::engine::general_purpose::STANDARD.encode(json)
-}
-
-fn text(text: String) -> HeaderValue {
-    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
-
-async fn durable(gateway: &Gateway, entry: Option<u64>) -> Result<(), Refusal> {
-    if let Some(entry) = entry
-        && !gateway.journal.durable(entry).await
-    {
-        return Err(Refusal::Internal("the gateway's disk failed; nothing was charged".into()));
-    }
-    crash::point("leased");
-    Ok(())
-}
-
-/// An answer in one piece.
-async fn whole(
-    job: Job,
-    asked: &Asked,
-    begun: Begun,
-    connection: &Arc<Connection>,
-) -> Result<Response, Failed> {
-    let gateway = job.gateway.clone();
-    let Begun { served, body } = begun;
-    let mut room = gateway.answers.room(job.key.line.id);
-    let read = read_whole(body, ANSWER, &mut room, gateway.settings.patience.head).await;
-    let (came, trailers) = match read {
-        Ok(read) => read,
-        Err(busy @ Refusal::Busy(..)) => return Err(Box::new((Some(job), Trouble::Ours(busy)))),
-        Err(refusal) => {
-            served.strike();
-            return Err(Box::new((Some(job), Trouble::Next(refusal))));
-        }
-    };
-    crash::point("answered");
-    let mut seen = Seen::default();
-    let event = match readable(&came, &mut seen, asked, &served) {
-        Ok(event) => event,
-        Err(trouble) => {
-            if matches!(trouble, Trouble::Next(_)) {
-                served.strike();
-            }
-            return Err(Box::new((Some(job), trouble)));
-        }
-    };
-    let sealed = if served.seals() {
-        let sha = B256::from_slice(&Sha256::digest(&came));
-        let stated = seen.stated(&job.most);
-        match sealed_usage(trailers.as_ref(), &served, &job.id, sha, stated) {
-            Ok(sealed) => sealed,
-            // Nothing of it has gone out: whoever altered it on its way, another may be asked.
-            Err(error) => {
-                let why = format!("the provider's answer is not the one that it sealed: {error}");
-                return Err(Box::new((Some(job), Trouble::Next(Refusal::Upstream(why)))));
-            }
-        }
-    } else {
-        None
-    };
-    let counted = seen.count(&job.most, sealed, served.hidden(&job.most));
-    job.learn(&served, &counted, seen.stated(&job.most));
-    if !seen.failed {
-        served.praise();
-    }
-    let mut bytes = came;
-    if event.model.as_deref().is_some_and(|said| said != asked.model) {
-        bytes = renamed(&bytes, 0, &event.model_at, &asked.model);
-    }
-    if counted.estimated {
-        bytes = with_usage(bytes, asked.endpoint, &counted);
-    }
-    let sha = B256::from_slice(&Sha256::digest(&bytes));
-    let complete = !seen.failed;
-    let charge = job.charge(&served, counted, complete, Some(sha).filter(|_| complete), true);
-    let receipt = encoded(&charge.receipt);
-    let mut response = Response::new(AxumBody::empty());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("x-earnest-charge", text(decimal(job.key.line.coin, charge.charge)));
-    headers.insert("x-earnest-receipt", text(receipt));
-    let head = head_length(headers);
-    let lease = job.lease;
-    let answer = bytes.clone();
-    let (entry, delivery) = match job.turn.as_ref().map(|turn| turn.idempotency().to_owned()) {
-        // What is kept is charged: whoever did not get it asks again, and is told it for nothing.
-        Some(idempotency) => {
-            gateway.journal.write(Entry::Answer(Box::new(Answer {
-                channel: charge.channel,
-                key: charge.key.clone(),
-                idempotency,
-                asked: job.asked,
-                id: charge.id.clone(),
-                content_type: "application/json".into(),
-                body: bytes.into(),
-                time: charge.time,
-            })));
-            job.record(charge);
-            (Some(gateway.journal.write(Entry::Flush)), Delivery::new(move |_| drop(room)))
-        }
-        None => {
-            let left = Left::new(&job, served, counted, bytes);
-            (
-                lease,
-                Delivery::new(move |ended| {
-                    match ended {
-                        Ended::Whole => {
-                            crash::point("written");
-                            job.record(charge);
-                        }
-                        Ended::After(written) => left.go(job, written.bytes),
-                    }
-                    drop(room);
-                }),
-            )
-        }
-    };
-    durable(&gateway, entry).await.map_err(|refusal| Box::new((None, Trouble::Ours(refusal))))?;
-    connection.carry(delivery.clone(), head);
-    *response.body_mut() = AxumBody::new(Whole::new(answer, delivery));
-    Ok(response)
-}
-
-/// What is left of an answer whose reader was cut off.
-async fn the_rest(job: Job, left: Left, connection: &Arc<Connection>) -> Result<Response, Refusal> {
-    let (gateway, lease, answer) = (job.gateway.clone(), job.lease, left.bytes.clone());
-    let charge = left.charge_rest(&job);
-    let mut response = Response::new(AxumBody::empty());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("x-earnest-charge", text(decimal(job.key.line.coin, charge.charge)));
-    headers.insert("x-earnest-receipt", text(encoded(&charge.receipt)));
-    headers.insert("x-earnest-replayed", HeaderValue::from_static("true"));
-    let head = head_length(headers);
-    let delivery = Delivery::new(move |ended| match ended {
-        Ended::Whole => job.record(charge),
-        Ended::After(written) => left.go(job, written.bytes),
-    });
-    durable(&gateway, lease).await?;
-    connection.carry(delivery.clone(), head);
-    *response.body_mut() = AxumBody::new(Whole::new(answer, delivery));
-    Ok(response)
-}
-
-/// Bytes of a head with these headers and those that every answer gets: rather too many than too few.
-fn head_length(headers: &HeaderMap) -> u64 {
-    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
-    fields as u64 + 384
-}
-
-/// Reads a JSON answer, or says why it is none.
-fn readable(
-    bytes: &Bytes,
-    seen: &mut Seen,
-    asked: &Asked,
-    served: &super::route::Served,
-) -> Result<crate::openai::answer::Event, Trouble> {
-    let next = |why: String| Trouble::Next(Refusal::Upstream(why));
-    if begins_as_events(bytes) {
-        return Err(next("the provider answered with a stream where JSON was asked for".into()));
-    }
-    let event =
-        seen.read(bytes).map_err(|error| next(format!("the provider's answer is not JSON: {error}")))?;
-    // What a choice came to before it failed was made, and is given as it is.
-    seen.failed |= event.choice_error && seen.wrote();
-    if event.error || event.choice_error && !seen.failed || !seen.is_answer {
-        let otherwise = "the provider answered with something else than an answer";
-        return Err(Trouble::said(Fault::read(bytes), served, otherwise));
-    }
-    if let Some(said) = &event.model
-        && !is_the_model(said, served.names.iter().map(String::as_str).chain([asked.model.as_str()]))
-    {
-        let name = || {
-            format!(
-                "its server answers as {said:?}; name that: --model {}={},{said}",
-                asked.model, served.names[0]
-            )
-        };
-        served.warn(name);
-        // It is the operator's own server: its name is not the holder's trouble.
-        if served.seals() {
-            return Err(next(format!("the provider answered with another model, {said:?}")));
-        }
-    }
-    Ok(event)
-}
-
-/// An answer with the usage that is charged in place of what it said.
-fn with_usage(bytes: Bytes, endpoint: Endpoint, counted: &Counted) -> Bytes {
-    #[derive(serde::Deserialize)]
-    struct Top<'b> {
-        #[serde(borrow, default, deserialize_with = "there")]
-        usage: Option<&'b RawValue>,
-    }
-    /// `null` is there, too.
-    fn there<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Option<&'d RawValue>, D::Error> {
-        serde::Deserialize::deserialize(from).map(Some)
-    }
-    let usage = told(endpoint, counted).to_string();
-    let Ok(top) = serde_json::from_slice::<Top<'_>>(&bytes) else { return bytes };
-    match top.usage {
-        Some(raw) => {
-            let at = raw.get().as_ptr() as usize - bytes.as_ptr() as usize;
-            [&bytes[..at], usage.as_bytes(), &bytes[at + raw.get().len()..]].concat().into()
-        }
-        None => {
-            let Some(open) = bytes.iter().position(|&byte| byte == b'{') else { return bytes };
-            let more = if bytes[open + 1..].trim_ascii_start().starts_with(b"}") { "" } else { "," };
-            [&bytes[..=open], b"\"usage\":", usage.as_bytes(), more.as_bytes(), &bytes[open + 1..]]
-                .concat()
-                .into()
-        }
-    }
-}
-
-/// What is known of an `Idempotency-Key`.
-enum Again {
-    /// It was answered.
-    Known(Response),
-    /// It is this request's.
-    Turn(Turn),
-}
-
-/// Holds an `Idempotency-Key` while its request runs.
-pub struct Turn(Arc<Gateway>, (String, String));
-
-impl Turn {
-    /// The header.
-    pub fn idempotency(&self) -> &str {
-        &self.1.1
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.running.lock().expect("no panic holds it").remove(&self.1);
-    }
-}
-
-impl Gateway {
-    async fn again(
-        self: Arc<Self>,
-        key: String,
-        channel: B256,
-        endpoint: Endpoint,
-        idempotency: String,
-        asked: B256,
-        connection: &Connection,
-    ) -> Result<Again, Refusal> {
-        if idempotency.is_empty() || idempotency.len() > 255 {
-            return Err(Refusal::Bad("an Idempotency-Key has 1 to 255 characters".into(), None));
-        }
-        // The same bytes mean something else to another endpoint.
-        let name = (key, format!("{} {idempotency}", endpoint.path()));
-        if !self.running.lock().expect("no panic holds it").insert(name.clone()) {
-            return Err(Refusal::Conflict("a request with this Idempotency-Key is still running".into()));
-        }
-        let turn = Turn(self.clone(), name.clone());
-        // What the last one wrote may not be on the disk yet.
-        let flush = self.journal.write(Entry::Flush);
-        durable(&self, Some(flush)).await?;
-        let mut room = self.answers.room(channel);
-        let gateway = self.clone();
-        let found = tokio::task::spawn_blocking(move || {
-            let Some(kept) = gateway.journal.answer(&name.0, &name.1)? else { return Ok(None) };
-            let receipt = gateway.journal.receipt(&kept.id, channel)?;
-            anyhow::Ok(Some((kept, receipt)))
-        });
-        let found = found.await.map_err(|error| Refusal::Internal(error.to_string()))?;
-        let Some((kept, receipt)) = found.map_err(|error| Refusal::Internal(error.to_string()))? else {
-            return Ok(Again::Turn(turn));
-        };
-        if kept.asked != asked {
-            return Err(Refusal::Conflict("this Idempotency-Key was used with another body".into()));
-        }
-        if kept.body.is_empty() {
-            return Err(Refusal::Conflict(format!(
-                "the answer to this Idempotency-Key broke off or was too long to keep, and was charged as far as it came (receipt {}); use another key to ask again",
-                kept.id
-            )));
-        }
-        if !room.grow(kept.body.len()) {
-            return Err(Refusal::Busy(TOO_MANY_ANSWERS.into(), 1));
-        }
-        self.metrics.replayed(endpoint);
-        let delivery = Delivery::new(move |_| drop(room));
-        connection.carry(delivery.clone(), 0);
-        let mut response = Response::new(AxumBody::new(Whole::new(kept.body.into(), delivery)));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, text(kept.content_type));
-        headers.insert("x-request-id", text(kept.id));
-        headers.insert("x-earnest-replayed", HeaderValue::from_static("true"));
-        if let Some(receipt) = receipt {
-            headers.insert("x-earnest-receipt", text(encoded(&receipt)));
-        }
-        Ok(Again::Known(response))
-    }
 }

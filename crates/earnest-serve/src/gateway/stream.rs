@@ -11,26 +11,26 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::answer::{renamed, sealed_usage, told};
 use super::crash;
-use super::delivery::{Delivery, Ended, Progress};
+use super::delivery::{Delivery, Progress};
 use super::job::Job;
-use super::journal::{Answer, Charge, Entry};
+use super::meter::{Ending, Kept, Meter, ReadOn, State, lacks_usage};
 use super::refusal::Refusal;
 use super::room::Room;
-use super::route::{Begun, Body, Served};
+use super::route::{Begun, Body};
 use super::tries::Trouble;
 use crate::openai::Endpoint;
-use crate::openai::answer::{Counted, Seen, is_the_model};
+use crate::openai::answer::{Seen, is_the_model};
 use crate::openai::count::Text;
 use crate::openai::events::{Events, TooLong, data_of, lines};
 use crate::openai::fault::Fault;
 use crate::openai::usage::Resolved;
-use crate::provider::usage::{self, UsageClaim, UsageError};
+use crate::provider::usage::UsageError;
 
 /// Bytes of a stream that are kept for its `Idempotency-Key` at most.
 const KEPT: usize = 16 << 20;
@@ -45,112 +45,6 @@ const USAGE: Duration = Duration::from_secs(10);
 const READ_ON: Duration = Duration::from_secs(2);
 /// Bytes of an answer that is none, for its reason.
 const REASON: usize = 64 << 10;
-
-/// Why a long answer is not held.
-pub const TOO_MANY_ANSWERS: &str = "this gateway holds as many long answers as it can at once";
-
-/// What is known of a stream, shared by its body, its connection and whoever writes marks.
-pub struct Meter {
-    state: Mutex<State>,
-    /// Who answers.
-    pub served: Served,
-    delivery: Mutex<Option<Arc<Delivery>>>,
-}
-
-struct State {
-    job: Option<Job>,
-    seen: Seen,
-    marked: Progress,
-    /// The charge of the whole answer, once it is known.
-    whole: Option<Charge>,
-    kept: Option<Box<Kept>>,
-    /// The stream is read, and may tell more.
-    reading: bool,
-    /// The client left while it was, with so much.
-    left: Option<Progress>,
-}
-
-/// What an `Idempotency-Key` is told again.
-struct Kept {
-    bytes: BytesMut,
-    room: Room,
-}
-
-impl Meter {
-    /// The answer is over.
-    fn ended(&self, ended: Ended) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ended::After(written) = ended
-            && state.reading
-            && lacks_usage(&state)
-        {
-            // It is read on for a moment.
-            state.left = Some(written);
-            return;
-        }
-        state.reading = false;
-        let Some(job) = state.job.take() else { return };
-        let (whole, kept) = (state.whole.take(), state.kept.take());
-        let written = match ended {
-            Ended::Whole => self.progress(),
-            Ended::After(written) => written,
-        };
-        let (charge, body) = match (ended, whole) {
-            (Ended::Whole, Some(charge)) => {
-                drop(state);
-                (charge, kept.as_ref().map(|kept| kept.bytes.clone().freeze()).unwrap_or_default())
-            }
-            // Nothing left this machine: nothing is paid, and it may be asked again.
-            _ if !written.text.is_some() => {
-                drop(state);
-                job.forget();
-                return;
-            }
-            _ => {
-                let counted = state.seen.count_part(&job.most, written.text, self.served.hidden(&job.most));
-                drop(state);
-                (job.charge(&self.served, counted, false, None, true), Bytes::new())
-            }
-        };
-        if let Some(turn) = &job.turn {
-            job.gateway.journal.write(Entry::Answer(Box::new(Answer {
-                channel: charge.channel,
-                key: charge.key.clone(),
-                idempotency: turn.idempotency().to_owned(),
-                asked: job.asked,
-                id: charge.id.clone(),
-                content_type: "text/event-stream".into(),
-                body: body.into(),
-                time: charge.time,
-            })));
-        }
-        job.record(charge);
-    }
-
-    fn progress(&self) -> Progress {
-        let delivery = self.delivery.lock().unwrap_or_else(PoisonError::into_inner);
-        delivery.as_ref().map_or(Progress::default(), |delivery| delivery.progress())
-    }
-
-    /// What it costs if nothing more is heard of it; none where that was said already.
-    pub fn mark(&self) -> Option<Charge> {
-        let written = self.progress();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if written == state.marked || !written.text.is_some() {
-            return None;
-        }
-        state.marked = written;
-        let job = state.job.as_ref()?;
-        let counted = state.seen.count_part(&job.most, written.text, self.served.hidden(&job.most));
-        Some(job.charge(&self.served, counted, false, None, false))
-    }
-}
-
-/// Its last word was read, and not yet what it used.
-fn lacks_usage(state: &State) -> bool {
-    let Some(job) = &state.job else { return false };
-    state.seen.finished() && state.seen.stated(&job.most).output.is_none()
-}
 
 /// The body that a client reads.
 pub struct Stream {
@@ -647,64 +541,6 @@ fn write_event(out: &mut BytesMut, event: &[u8]) {
     out.extend_from_slice(b"\n");
 }
 
-/// Bytes in which some ranges, so far behind `from`, say another name.
-pub fn renamed(bytes: &[u8], from: usize, places: &[std::ops::Range<usize>], name: &str) -> Bytes {
-    let name = serde_json::to_string(name).expect("a string");
-    let mut out = BytesMut::with_capacity(bytes.len() + name.len());
-    let mut at = 0;
-    for place in places {
-        out.extend_from_slice(&bytes[at..from + place.start]);
-        out.extend_from_slice(name.as_bytes());
-        at = from + place.end;
-    }
-    out.extend_from_slice(&bytes[at..]);
-    out.freeze()
-}
-
-/// Usage as an answer of an endpoint tells it.
-pub fn told(endpoint: Endpoint, counted: &Counted) -> serde_json::Value {
-    let Counted { usage, estimated, .. } = *counted;
-    let total = usage.input.saturating_add(usage.output);
-    let details = serde_json::json!({"cached_tokens": usage.cached});
-    match endpoint {
-        Endpoint::Responses => serde_json::json!({
-            "input_tokens": usage.input, "input_tokens_details": details, "output_tokens": usage.output,
-            "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": total, "estimated": estimated,
-        }),
-        _ => serde_json::json!({
-            "prompt_tokens": usage.input, "prompt_tokens_details": details, "completion_tokens": usage.output,
-            "total_tokens": total, "estimated": estimated,
-        }),
-    }
-}
-
-/// What a provider sealed at the end of an answer, if it came over a link. What is missing, or is about other bytes than
-/// came, costs it a strike.
-pub fn sealed_usage(
-    trailers: Option<&HeaderMap>,
-    served: &Served,
-    id: &str,
-    answer: B256,
-    stated: Resolved,
-) -> Result<Option<Resolved>, UsageError> {
-    let (Some(asked), Some(link)) = (served.asked, &served.link) else { return Ok(None) };
-    let seen = usage::Seen { request: id, request_sha256: asked, response_sha256: answer };
-    let claim = UsageClaim::of(trailers, &link.key, seen).inspect_err(|_| served.strike())?;
-    let Some(usage) = claim.usage else { return Ok(None) };
-    let some = |count: u64| Some(count).filter(|count| *count > 0);
-    let sealed = Resolved {
-        input: some(usage.prompt),
-        output: some(usage.completion),
-        cached: usage.cached,
-        reasoning: stated.reasoning,
-        total: None,
-    };
-    if (sealed.input, sealed.output) != (stated.input, stated.output) {
-        served.strike();
-    }
-    Ok(Some(sealed))
-}
-
 impl HttpBody for Stream {
     type Data = Bytes;
     type Error = std::convert::Infallible;
@@ -753,135 +589,4 @@ impl Drop for Stream {
             });
         }
     }
-}
-
-/// Ends an answer that nobody reads any more, however its reading ends.
-struct Ending {
-    meter: Arc<Meter>,
-    delivery: Arc<Delivery>,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let left = {
-            let mut state = self.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.reading = false;
-            state.left.take()
-        };
-        match left {
-            Some(written) => self.meter.ended(Ended::After(written)),
-            None => self.delivery.dropped(),
-        }
-    }
-}
-
-/// The rest of a stream whose client has left.
-struct ReadOn {
-    upstream: Body,
-    events: Events,
-    ending: Ending,
-}
-
-impl ReadOn {
-    async fn read(&mut self) {
-        while let Some(Ok(frame)) = self.upstream.frame().await {
-            let Ok(data) = frame.into_data() else { continue };
-            self.events.push(&data);
-            while let Ok(Some(event)) = self.events.take() {
-                let Some(data) = data_of(&event) else { continue };
-                let mut state = self.ending.meter.state.lock().unwrap_or_else(PoisonError::into_inner);
-                if data.as_ref() == b"[DONE]" {
-                    return;
-                }
-                let _ = state.seen.read(&data);
-                if !lacks_usage(&state) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// A JSON answer, which goes out in one piece.
-pub struct Whole {
-    bytes: Option<Bytes>,
-    delivery: Arc<Delivery>,
-}
-
-impl Whole {
-    /// Over an answer that was made.
-    pub fn new(bytes: Bytes, delivery: Arc<Delivery>) -> Self {
-        Whole { bytes: Some(bytes), delivery }
-    }
-}
-
-impl HttpBody for Whole {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(bytes) = self.bytes.take() else { return Poll::Ready(None) };
-        let so_far = Progress { bytes: bytes.len() as u64, ..Progress::default() };
-        self.delivery.hand(so_far, true);
-        crash::point("handed");
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
-impl Drop for Whole {
-    fn drop(&mut self) {
-        self.delivery.dropped();
-    }
-}
-
-/// Reads a JSON answer whole: its bytes and what the provider signed, or why not.
-pub async fn read_whole(
-    mut body: Body,
-    most: usize,
-    room: &mut Room,
-    patience: Duration,
-) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
-    let unreadable = |why: &str| Refusal::Upstream(format!("the provider's answer cannot be read: {why}"));
-    let reading = async {
-        let (mut bytes, mut trailers) = (BytesMut::new(), None);
-        while let Some(frame) = body.frame().await {
-            match frame.map_err(|error| unreadable(&error.to_string()))?.into_data() {
-                Ok(data) if bytes.len() + data.len() > most => {
-                    return Err(unreadable(&format!("it is longer than {most} bytes")));
-                }
-                Ok(data) if !room.grow(bytes.len() + data.len()) => {
-                    return Err(Refusal::Busy(TOO_MANY_ANSWERS.into(), 1));
-                }
-                Ok(data) => bytes.extend_from_slice(&data),
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            }
-        }
-        Ok((bytes.freeze(), trailers))
-    };
-    let late =
-        || Refusal::Timeout(format!("the provider's answer took longer than {} s", patience.as_secs()));
-    tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| Err(late()))
-}
-
-/// Writes marks of all streams under way.
-pub fn write_marks(gateway: &super::Gateway) {
-    let mut streams = gateway.streams.lock().unwrap_or_else(PoisonError::into_inner);
-    streams.retain(|meter| {
-        let Some(meter) = meter.upgrade() else { return false };
-        if let Some(mark) = meter.mark() {
-            gateway.journal.write(Entry::Mark(Box::new(mark)));
-        }
-        true
-    });
 }

@@ -15,13 +15,12 @@ use earnest_chain::deploy::Deployment;
 use earnest_chain::key::Key;
 use earnest_chain::voucher::{mended, signed_by};
 use earnest_core::account::{OnChain, State};
-use earnest_core::statement::{Tree, leaf};
-use serde::{Deserialize, Serialize};
 
 use super::books::{Held, Line};
 use super::journal::{Claimable, Coin, Entry, StatementRow, day_of};
 use super::prices::{self, PriceBook};
 use super::refusal::Refusal;
+use super::statement::{Document, Earned, Paid};
 use super::{Gateway, amount, crash, now_ms};
 use crate::chain::ChainThread;
 
@@ -54,61 +53,6 @@ pub struct Till {
     pub at: Deployment,
     /// Blocks that a deposit must be under.
     pub confirmations: u64,
-}
-
-/// What a statement says, as providers and auditors read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
-    /// Of which coin.
-    pub coin: Coin,
-    /// Its number, from 1.
-    pub number: u32,
-    /// All that was settled so far, in base units.
-    #[serde(with = "super::receipt::text")]
-    pub settled: u128,
-    /// Of that, for providers.
-    #[serde(with = "super::receipt::text")]
-    pub pay: u128,
-    /// Merkle root of `providers`.
-    pub root: B256,
-    /// What each has earned so far.
-    pub providers: Vec<Earned>,
-    /// What each channel has paid so far.
-    pub channels: Vec<Paid>,
-}
-
-/// A leaf.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Earned {
-    /// Operator key.
-    pub provider: Address,
-    /// In base units, since the beginning.
-    #[serde(with = "super::receipt::text")]
-    pub cumulative: u128,
-}
-
-impl Earned {
-    /// As the tree has it.
-    pub fn leaf(&self) -> B256 {
-        leaf(self.provider, self.cumulative)
-    }
-}
-
-/// A channel's part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Paid {
-    /// Its id.
-    pub channel: B256,
-    /// In base units, since the beginning.
-    #[serde(with = "super::receipt::text")]
-    pub claimed: u128,
-}
-
-impl Document {
-    /// The tree over its providers.
-    pub fn tree(&self) -> Tree {
-        Tree::new(self.providers.iter().map(Earned::leaf).collect())
-    }
 }
 
 /// Asks many things of the settlement contract at once.

@@ -16,7 +16,7 @@ use super::page::{Page, as_of};
 use super::transaction::{Check, read};
 use super::{At, Look, Problem, Shared, prices, shown};
 use crate::gateway::journal::Coin;
-use crate::gateway::till::Document;
+use crate::gateway::statement::Document;
 
 /// Most providers of a statement that the chain is asked about at once.
 const MOST_ASKED: usize = 200;

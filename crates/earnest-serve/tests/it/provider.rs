@@ -656,7 +656,8 @@ async fn a_provider_is_told_once_what_is_wrong_with_its_upstream() {
     let app = Router::new().fallback(|request: axum::extract::Request| async move {
         let body = request.into_body().collect().await.expect("a body").to_bytes();
         let said: Value = serde_json::from_slice(&body).expect("JSON");
-        StatusCode::from_u16(said["status"].as_u64().expect("a number") as u16).expect("a status")
+        let status = said["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        StatusCode::from_u16(status.expect("a number")).expect("a status")
     });
     let gate = Gate::open(Admission::Anyone).await;
     let mut provider = provider("ill", &gate, &upstream(app).await);

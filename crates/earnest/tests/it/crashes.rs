@@ -18,7 +18,7 @@ use earnest_chain::chain::Chain;
 use earnest_chain::deploy::Record;
 use earnest_chain::rpc::Rpc;
 use earnest_serve::gateway::crash::POINTS;
-use earnest_serve::gateway::till::Document;
+use earnest_serve::gateway::statement::Document;
 use earnest_serve::request_id::uuid_of;
 use futures_util::StreamExt;
 use rusqlite::Connection;

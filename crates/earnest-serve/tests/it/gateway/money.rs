@@ -6,7 +6,7 @@ use earnest_chain::bindings::Channels;
 use earnest_core::charge::pay;
 use earnest_serve::gateway::journal::Coin;
 use earnest_serve::gateway::order::{Order, Voucher, Wanted};
-use earnest_serve::gateway::till::Document;
+use earnest_serve::gateway::statement::Document;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 

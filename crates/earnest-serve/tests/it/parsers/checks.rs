@@ -8,7 +8,7 @@ use earnest_core::charge::{Service, Usage};
 use earnest_serve::gateway::order::{Order, Signed};
 use earnest_serve::gateway::prices::{Line, PriceBook};
 use earnest_serve::gateway::receipt::{self, Receipt};
-use earnest_serve::gateway::till::Document;
+use earnest_serve::gateway::statement::Document;
 use earnest_serve::openai::Endpoint;
 use earnest_serve::openai::answer::Seen;
 use earnest_serve::openai::dialect::{Bound, Dialect};
