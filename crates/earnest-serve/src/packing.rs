@@ -13,6 +13,8 @@ use thiserror::Error;
 
 /// Bytes that are unpacked at a time: each becomes at most some thousand.
 const PIECE: usize = 1 << 10;
+/// Bytes of a request that are unpacked before there has to be room for more.
+const BLOCK: u64 = 64 << 10;
 
 /// How an answer is packed.
 pub(crate) enum Packing {
@@ -168,15 +170,29 @@ pub(crate) enum Unread {
     /// Beyond what a body may have.
     #[error("the body is longer than {0} bytes")]
     TooLong(usize),
+    /// There is no room for it.
+    #[error("there is no room for the body")]
+    NoRoom,
 }
 
-/// A request's body as it is meant, of at most so many bytes.
-pub(crate) fn unpacked(coding: &str, body: Bytes, most: usize) -> Result<Bytes, Unread> {
-    let read = |from: &mut dyn Read| {
+/// A request's body as it is meant, of at most so many bytes. `grow` says whether there is room for so many.
+pub(crate) fn unpacked(
+    coding: &str,
+    body: Bytes,
+    most: usize,
+    mut grow: impl FnMut(usize) -> bool,
+) -> Result<Bytes, Unread> {
+    let mut read = |from: &mut dyn Read| {
         let mut plain = Vec::new();
-        let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-        from.take(limit).read_to_end(&mut plain).map_err(|_| Unread::Broken)?;
-        if plain.len() > most { Err(Unread::TooLong(most)) } else { Ok(plain.into()) }
+        loop {
+            let piece = from.take(BLOCK).read_to_end(&mut plain).map_err(|_| Unread::Broken)?;
+            match piece {
+                0 => return Ok(plain.into()),
+                _ if plain.len() > most => return Err(Unread::TooLong(most)),
+                _ if !grow(plain.len()) => return Err(Unread::NoRoom),
+                _ => {}
+            }
+        }
     };
     match coding.trim().to_ascii_lowercase().as_str() {
         "" | "identity" => Ok(body),
@@ -276,14 +292,16 @@ mod tests {
     #[test]
     fn a_small_body_that_would_be_a_large_one_is_refused() {
         let bomb = packed(&vec![b' '; 1 << 20]);
-        assert_eq!(unpacked("gzip", bomb.clone().into(), 1 << 16), Err(Unread::TooLong(1 << 16)));
-        assert_eq!(unpacked("gzip", bomb.into(), 1 << 20).unwrap().len(), 1 << 20);
-        assert_eq!(unpacked("gzip", Bytes::from_static(b"x"), 9), Err(Unread::Broken));
-        assert_eq!(unpacked("zstd", Bytes::from_static(b"x"), 9), Err(Unread::Broken));
-        assert!(matches!(unpacked("br", Bytes::new(), 9), Err(Unread::Unknown(_))));
-        assert_eq!(unpacked("identity", Bytes::from_static(b"x"), 9), Ok(Bytes::from_static(b"x")));
+        assert_eq!(unpacked("gzip", bomb.clone().into(), 1 << 16, |_| true), Err(Unread::TooLong(1 << 16)));
+        assert_eq!(unpacked("gzip", bomb.into(), 1 << 20, |_| true).unwrap().len(), 1 << 20);
+        assert_eq!(unpacked("gzip", Bytes::from_static(b"x"), 9, |_| true), Err(Unread::Broken));
+        assert_eq!(unpacked("zstd", Bytes::from_static(b"x"), 9, |_| true), Err(Unread::Broken));
+        assert!(matches!(unpacked("br", Bytes::new(), 9, |_| true), Err(Unread::Unknown(_))));
+        assert_eq!(unpacked("identity", Bytes::from_static(b"x"), 9, |_| true), Ok(Bytes::from_static(b"x")));
+        let little = packed(&vec![b' '; 1 << 20]);
+        assert_eq!(unpacked("gzip", little.into(), 1 << 20, |bytes| bytes <= 1 << 17), Err(Unread::NoRoom));
         // `zstd` of "hello", as its own tool makes it.
         let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x05, 0x29, 0x00, 0x00, b'h', b'e', b'l', b'l', b'o'];
-        assert_eq!(unpacked("zstd", zstd.to_vec().into(), 9), Ok(Bytes::from_static(b"hello")));
+        assert_eq!(unpacked("zstd", zstd.to_vec().into(), 9, |_| true), Ok(Bytes::from_static(b"hello")));
     }
 }

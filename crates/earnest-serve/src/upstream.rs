@@ -1,26 +1,34 @@
 //! An upstream: an OpenAI-compatible server that a gateway or a provider asks. Its base may have a query
 //! (`…/deployments/x?api-version=2024-10-21`), which stands behind whatever path is asked for.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use axum::http::request::{Builder, Request};
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use thiserror::Error;
+use tokio::net::TcpStream;
+use tower::BoxError;
+use tower::timeout::Timeout;
+use tower::timeout::error::Elapsed;
+use tower::util::BoxCloneSyncService;
 
 use crate::openai::Endpoint;
 
-/// How long a connection may take.
+/// How long a TCP connection may take.
 const CONNECTING: Duration = Duration::from_secs(5);
+/// The same with TLS over it.
+const SECURING: Duration = Duration::from_secs(10);
 /// Connections that are kept for the next request.
 const KEPT: usize = 1_024;
 
@@ -67,9 +75,42 @@ fn nameless(url: &Url) -> Url {
     plain
 }
 
+/// The innermost cause says it; the outer ones say only that something failed.
+pub fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    if cause.is::<Elapsed>() {
+        return format!("no connection in {} s", SECURING.as_secs());
+    }
+    cause.to_string()
+}
+
+/// What to look at where nobody answers.
+pub fn hint_of_silence(base: &Url) -> &'static str {
+    match base.scheme() {
+        "https" => "does its server run there, with a certificate that this system trusts, or is it http?",
+        _ => "does its server run there?",
+    }
+}
+
+/// What to look at where the answer is a refusal.
+pub fn hint_of_status(status: StatusCode) -> Option<&'static str> {
+    match status.as_u16() {
+        401 | 403 => Some(
+            "--upstream-key-env names the variable with its key; key_env does for a model with a url of its own",
+        ),
+        404 | 405 => Some("is it the base of an OpenAI-compatible server, with /v1 at its end?"),
+        _ => None,
+    }
+}
+
 /// Where it is asked, and what it is shown.
 #[derive(Clone, Debug)]
 pub struct Upstream {
+    /// What can be shown of its base.
+    base: Url,
     endpoints: [Uri; Endpoint::ALL.len()],
     models: Uri,
     shown: HeaderMap,
@@ -94,7 +135,7 @@ impl Upstream {
         };
         let [chat, completions, embeddings, responses] = Endpoint::ALL.map(|endpoint| uri(endpoint.path()));
         let endpoints = [chat?, completions?, embeddings?, responses?];
-        Ok(Upstream { endpoints, models: uri("/models")?, shown })
+        Ok(Upstream { base: self::shown(base), endpoints, models: uri("/models")?, shown })
     }
 
     /// A request to be completed.
@@ -105,6 +146,37 @@ impl Upstream {
     /// Asks for its list of models.
     pub fn models(&self) -> Builder {
         self.show(Request::get(&self.models))
+    }
+
+    /// Why it did not answer, in full, for whoever runs it: nothing of this is a client's to know.
+    pub fn unanswered(&self, error: &legacy::Error) -> String {
+        let (base, why) = (&self.base, innermost(error));
+        if error.is_connect() {
+            let hint = hint_of_silence(base);
+            return format!("the upstream {base} cannot be reached: {why}\n  hint: {hint}");
+        }
+        let hint = match base.scheme() {
+            "http" => "did its server end, or is it https?",
+            _ => "did its server end?",
+        };
+        format!("the upstream {base} did not answer: {why}\n  hint: {hint}")
+    }
+
+    /// The same where nothing came in time.
+    pub fn silent(&self, patience: Duration) -> String {
+        let base = &self.base;
+        format!(
+            "the upstream {base} did not begin to answer in {} s\n  hint: {}",
+            patience.as_secs(),
+            hint_of_silence(base)
+        )
+    }
+
+    /// What it answered in place of an answer, and why, as far as it said.
+    pub fn refused(&self, path: &str, status: StatusCode, reason: Option<&str>) -> String {
+        let (at, reason) = (upstream_url(&self.base, path), reason.unwrap_or("it did not say why"));
+        let hint = hint_of_status(status).map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        format!("the upstream answered {status} at {at}: {reason}{hint}")
     }
 
     fn show(&self, request: Builder) -> Builder {
@@ -132,10 +204,16 @@ fn authorization(base: &Url, key: Option<&str>) -> Result<Option<HeaderValue>, N
 }
 
 /// What asks: it follows no redirect, and asks no proxy of the environment.
-pub type Client = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub type Client = legacy::Client<Connector, Full<Bytes>>;
+type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
 /// One for a thread: its connections are served where they are used.
 pub fn client() -> std::io::Result<Client> {
+    client_within(SECURING)
+}
+
+/// A server that is no TLS may take a handshake and say nothing: the connection as a whole has a bound.
+fn client_within(securing: Duration) -> std::io::Result<Client> {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECTING));
@@ -144,7 +222,7 @@ pub fn client() -> std::io::Result<Client> {
     let https = https.https_or_http().enable_http1().wrap_connector(http);
     let mut client = legacy::Client::builder(TokioExecutor::new());
     client.pool_timer(TokioTimer::new()).pool_max_idle_per_host(KEPT);
-    Ok(client.build(https))
+    Ok(client.build(BoxCloneSyncService::new(Timeout::new(https, securing))))
 }
 
 #[cfg(test)]
@@ -195,5 +273,53 @@ mod tests {
         }
         let base = upstream_base("http://h").unwrap();
         assert_eq!(Upstream::new(&base, Some("a\nb"), &HeaderMap::new()).unwrap_err(), NoUpstream::Key);
+    }
+
+    fn at(base: &str) -> Upstream {
+        Upstream::new(&upstream_base(base).unwrap(), Some("sk-secret"), &HeaderMap::new()).unwrap()
+    }
+
+    async fn asked(upstream: &Upstream, bound: Duration) -> legacy::Error {
+        let request = upstream.post(Endpoint::Chat).body(Full::default()).unwrap();
+        client_within(bound).unwrap().request(request).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = at(&format!("https://{}/v1", listener.local_addr().unwrap()));
+        let held = tokio::spawn(async move { (listener.accept().await, std::future::pending::<()>().await) });
+        let asking = asked(&upstream, Duration::from_millis(100));
+        let error = tokio::time::timeout(Duration::from_secs(5), asking).await.expect("a bound");
+        assert!(error.is_connect(), "{error:?}");
+        let told = upstream.unanswered(&error);
+        assert!(told.contains("no connection in") && told.contains("or is it http?"), "{told}");
+        held.abort();
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_told_in_full_and_without_secrets() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let upstream = at(&format!("http://name:password@127.0.0.1:{port}/v1?token=secret"));
+        let told = upstream.unanswered(&asked(&upstream, SECURING).await);
+        let expected =
+            format!("the upstream http://127.0.0.1:{port}/v1 cannot be reached: Connection refused");
+        assert!(told.starts_with(&expected), "{told}");
+        assert!(told.ends_with("\n  hint: does its server run there?"), "{told}");
+        for (status, reason, hint) in [
+            (401, None, Some("--upstream-key-env")),
+            (404, Some("Not Found"), Some("/v1 at its end")),
+            (500, Some("boom"), None),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let told = upstream.refused("/chat/completions", status, reason);
+            let at = format!("answered {status} at http://127.0.0.1:{port}/v1/chat/completions: ");
+            assert!(told.contains(&at) && told.contains(reason.unwrap_or("it did not say why")), "{told}");
+            assert_eq!(told.contains("hint: "), hint.is_some(), "{told}");
+            assert!(told.contains(hint.unwrap_or_default()), "{told}");
+            assert!(!["name:", "password", "secret"].iter().any(|word| told.contains(word)), "{told}");
+        }
     }
 }

@@ -45,6 +45,8 @@ use crate::up::told_to_stop;
 
 /// How long those who are being answered have when the gateway stops.
 const GRACE: Duration = Duration::from_secs(30);
+/// How others come to serve.
+const DIAL_IN: &str = "providers dial in by earnest provider --gateway URL";
 
 sol! {
     /// What USDC and others say beside ERC-20.
@@ -190,7 +192,7 @@ pub fn open(
     })?;
     if let Some(other) = roles.iter().find(|role| **role != who) {
         bail!(
-            "the key is {who}, and Revenue's roles are {other}'s\n  hint: --key-file with the gateway's key, or let the issuer rotate the roles"
+            "the key is {who}, and Revenue's roles are {other}'s\n  hint: --key-file with the gateway's key (--as gateway on a development chain), or let the issuer rotate the roles"
         );
     }
     if plan.price_list.is_none() {
@@ -266,16 +268,12 @@ impl Serve {
         settings.names = self.names;
         settings.upstreams = self.models.upstreams(&plan, key.address())?;
         settings.dialects = self.models.named()?;
-        if settings.upstreams.is_empty() {
-            let hint = "providers dial in by earnest provider --gateway URL";
-            match &settings.providers {
-                Admission::Only(none) if none.is_empty() => bail!(
-                    "nobody can serve: there is no upstream, and no provider may dial in\n  hint: --upstream URL, or --provider ADDRESS and {hint}"
-                ),
-                _ => {
-                    eprintln!("no --upstream: until a provider has dialled in, nobody serves\n  hint: {hint}")
-                }
-            }
+        self.models.warn_of_no_upstream()?;
+        let alone = settings.upstreams.is_empty();
+        if alone && matches!(&settings.providers, Admission::Only(none) if none.is_empty()) {
+            bail!(
+                "nobody can serve: no upstream has a model that is sold, and no provider may dial in\n  hint: --upstream URL; or --provider ADDRESS or --open-door, and {DIAL_IN}"
+            );
         }
         server::raise_file_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -291,6 +289,9 @@ impl Serve {
                 Some(node) => Some(Shared::start(node, &folder).await?),
                 None => None,
             };
+            if alone {
+                eprintln!("no upstream: until a provider has dialled in, nobody serves\n  hint: {DIAL_IN}");
+            }
             println!("gateway http://{}/v1", listener.local_addr()?);
             eprintln!("keys: earnest key create --deposit \"10 credits\". Ctrl-C stops.");
             serve(gateway, listener, &folder, stop).await
@@ -331,8 +332,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue)> {
         bail!("the header {name} is the gateway's own\n  {HINT}");
     }
     let value = match value.trim().strip_prefix("env:") {
-        Some(variable) => std::env::var(variable.trim())
-            .with_context(|| format!("the environment has no {}", variable.trim()))?,
+        Some(name) => variable("what stands behind env:", name.trim())?,
         None => value.trim().to_owned(),
     };
     let mut value =
@@ -341,17 +341,33 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue)> {
     Ok((name, value))
 }
 
+/// What a variable of the environment has. A name that is none may be the key itself, and is never shown; nor is a value
+/// that is no text.
+fn variable(given: &str, name: &str) -> Result<String> {
+    if let Ok(value) = std::env::var(name) {
+        return Ok(value);
+    }
+    let is_name = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if name.is_empty() || !name.bytes().all(is_name) {
+        bail!(
+            "{given} is the name of a variable of the environment, not the key itself\n  hint: the name is of capital letters, digits and _, such as AZURE_KEY"
+        );
+    }
+    bail!("the environment has no {name}")
+}
+
 /// Names of the models on the price list.
 pub fn plan_models(plan: &Plan) -> impl Iterator<Item = String> {
     plan.price_list.iter().flat_map(|list| &list.models).map(|model| model.name.clone())
 }
 
 /// Tells of models that are named and not sold.
-pub fn warn_of_unsold<'n>(plan: &Plan, named: impl Iterator<Item = &'n String>) {
+pub fn warn_of_unsold(plan: &Plan, named: &BTreeMap<String, Dialect>) {
     let sold: Vec<String> = plan_models(plan).collect();
-    for name in named.filter(|name| !sold.contains(name)) {
+    for (name, dialect) in named.iter().filter(|(name, _)| !sold.contains(name)) {
         eprintln!(
-            "warning: the plan's price list has no model {name:?}, so nobody can ask for it\n  hint: --model NAME={name} serves it under one of its names: {}",
+            "warning: the plan's price list has no model {name:?}, so nobody can ask for it\n  hint: --model NAME={} serves it under one of its names: {}",
+            dialect.upstream(name),
             sold.join(", ")
         );
     }
@@ -364,8 +380,8 @@ fn elsewhere_headers(dialect: &Dialect) -> Result<HeaderMap> {
         let (name, value) = header(&format!("{name}: {value}"))?;
         headers.append(name, value);
     }
-    if let Some(variable) = &dialect.key_env {
-        let key = std::env::var(variable).with_context(|| format!("the environment has no {variable}"))?;
+    if let Some(name) = &dialect.key_env {
+        let key = variable("key_env", name)?;
         let mut value =
             HeaderValue::from_str(&format!("Bearer {key}")).context("an API key that is no header")?;
         value.set_sensitive(true);
@@ -390,10 +406,20 @@ impl Models {
             Some(file) => {
                 let text = std::fs::read_to_string(file)
                     .with_context(|| format!("cannot read {}", file.display()))?;
-                dialect::read(&text).with_context(|| format!("{}", file.display()))?
+                dialect::read(&text).with_context(|| {
+                    let hint = dialect::unquoted(&text)
+                        .map(|name| format!("\n  hint: quote names with dots: [models.{name:?}]"));
+                    format!("{}{}", file.display(), hint.unwrap_or_default())
+                })?
             }
             None => BTreeMap::new(),
         };
+        let file = || self.settings.as_deref().unwrap_or(Path::new("--models")).display();
+        for (name, settings) in &named {
+            if let Some(url) = &settings.url {
+                upstream_base(url).with_context(|| format!("{}: [models.{name:?}] url", file()))?;
+            }
+        }
         for text in &self.models {
             let (name, Dialect { upstream, answers, .. }) = Dialect::option(text);
             if name.is_empty() || text.split(['=', ',']).any(str::is_empty) {
@@ -410,9 +436,9 @@ impl Models {
         if let Some((name, _)) = named.iter().find(|(_, settings)| {
             settings.url.is_none() && (settings.key_env.is_some() || !settings.headers.is_empty())
         }) {
-            let file = self.settings.as_deref().unwrap_or(Path::new("--models")).display();
             bail!(
-                "{file}: [models.{name}] has headers or key_env and no url\n  hint: those of --upstream are --upstream-header and --upstream-key-env"
+                "{}: [models.{name:?}] has headers or key_env and no url\n  hint: those of --upstream are --upstream-header and --upstream-key-env",
+                file()
             );
         }
         Ok(named)
@@ -426,13 +452,35 @@ impl Models {
         Ok(self.named()?.into_values().find_map(|settings| settings.url))
     }
 
+    /// Tells that there is no server that what is named could be asked of. What bounds a request counts all the same: it is
+    /// the gateway's, whoever serves.
+    pub fn warn_of_no_upstream(&self) -> Result<()> {
+        if self.base()?.is_some() {
+            return Ok(());
+        }
+        let of_a_server = |settings: &Dialect| !settings.upstream.is_empty() || !settings.answers.is_empty();
+        let ignored = match (&self.models[..], &self.settings) {
+            ([_, ..], _) => "--model is",
+            ([], Some(_)) if self.named()?.values().any(of_a_server) => {
+                "upstream and answers of --models are"
+            }
+            _ => return Ok(()),
+        };
+        eprintln!(
+            "warning: {ignored} ignored: there is no upstream\n  hint: --upstream URL, or url in the file that --models names"
+        );
+        Ok(())
+    }
+
     /// As the gateway takes them. What they serve is the issuer's: nothing of it is paid out, all of it is burned.
     pub fn upstreams(&self, plan: &Plan, provider: Address) -> Result<Vec<Upstream>> {
         let mut named = self.named()?;
-        warn_of_unsold(plan, named.keys());
         if named.is_empty() {
             named = plan_models(plan).map(|name| (name, Dialect::default())).collect();
         }
+        warn_of_unsold(plan, &named);
+        let sold: Vec<String> = plan_models(plan).collect();
+        named.retain(|name, _| sold.contains(name));
         let mut all: Vec<Upstream> = Vec::new();
         for (name, dialect) in named {
             let (url, key, headers) = match (&dialect.url, &self.upstream) {
@@ -455,7 +503,7 @@ impl Models {
     /// The upstream's API key.
     pub fn key(&self) -> Result<Option<String>> {
         let Some(name) = &self.upstream_key_env else { return Ok(None) };
-        Ok(Some(std::env::var(name).with_context(|| format!("the environment has no {name}"))?))
+        Ok(Some(variable("--upstream-key-env", name)?))
     }
 
     /// What else the upstream is shown.
@@ -485,5 +533,67 @@ mod tests {
         ] {
             assert!(header(text).unwrap_err().to_string().contains(expected), "{text}");
         }
+    }
+
+    fn models(options: &[&str], file: Option<PathBuf>) -> Models {
+        Models {
+            upstream: Some("http://localhost:1/v1".into()),
+            upstream_key_env: None,
+            upstream_headers: Vec::new(),
+            models: options.iter().map(ToString::to_string).collect(),
+            settings: file,
+        }
+    }
+
+    #[test]
+    fn a_key_in_place_of_a_variables_name_is_never_shown() {
+        let key = "sk-proj-Secret1";
+        let mut models = models(&[], None);
+        models.upstream_key_env = Some(key.into());
+        let dialect = Dialect { key_env: Some(key.into()), ..Dialect::default() };
+        for error in [
+            models.key().unwrap_err(),
+            elsewhere_headers(&dialect).unwrap_err(),
+            header(&format!("api-key: env:{key}")).unwrap_err(),
+            header("api-key: env:").unwrap_err(),
+        ] {
+            let told = format!("{error:?}");
+            assert!(told.contains("not the key itself") && !told.contains("Secret1"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_sold_is_left_out() {
+        let plan =
+            plan_file::parse("quickstart.toml", include_str!("../../../examples/plans/quickstart.toml"))
+                .unwrap();
+        let sold = plan_models(&plan).next().unwrap();
+        let names = |options: &[&str]| -> Vec<String> {
+            let upstreams = models(options, None).upstreams(&plan, Address::ZERO).unwrap();
+            upstreams.into_iter().flat_map(|upstream| upstream.models).map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(&["nope=x"]), [""; 0]);
+        assert_eq!(names(&["nope=x", &format!("{sold}=x")]), [sold]);
+        assert_eq!(names(&[]).len(), plan_models(&plan).count());
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_told_with_its_place() {
+        let file = std::env::temp_dir().join(format!("earnest-models-{}.toml", std::process::id()));
+        for (text, expected) in [
+            ("[models.gpt-4.1]\n", "hint: quote names with dots: [models.\"gpt-4.1\"]"),
+            ("[models.a]\nupstream = \"\"\n", "a name is missing"),
+            ("[models.a]\nanswers = [\"\"]\n", "a name is missing"),
+            (
+                "[models.a]\nurl = \"localhost:1\"\n",
+                "[models.\"a\"] url: \"localhost:1\" is not the base URL",
+            ),
+            ("[models.a]\nkey_env = \"A\"\n", "[models.\"a\"] has headers or key_env and no url"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let told = format!("{:#}", models(&[], Some(file.clone())).named().unwrap_err());
+            assert!(told.contains(expected) && told.contains(&*file.to_string_lossy()), "{told}");
+        }
+        std::fs::remove_file(file).unwrap();
     }
 }

@@ -93,8 +93,39 @@ fn main() -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", in_full(&error));
             std::process::ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and what caused it, and behind them what can be done, wherever in them it stood.
+fn in_full(error: &anyhow::Error) -> String {
+    let (mut words, mut hints) = (Vec::new(), Vec::new());
+    for message in error.chain().map(ToString::to_string) {
+        let (said, hint) = message.split_at(message.find("\n  hint: ").unwrap_or(message.len()));
+        words.push(said.trim_end().to_owned());
+        hints.push(hint.trim_end().to_owned());
+    }
+    hints.dedup();
+    words.join(": ") + &hints.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn hints_stand_behind_all_that_is_told() {
+        let plain = anyhow!("no").context("cannot open x");
+        assert_eq!(in_full(&plain), format!("{plain:#}"));
+        let error = Err::<(), _>(anyhow!("refused\n  hint: ask again\n  and again"))
+            .context("in the middle\n")
+            .context("cannot listen\n  hint: --port 0")
+            .unwrap_err();
+        let told = "cannot listen: in the middle: refused\n  hint: --port 0\n  hint: ask again\n  and again";
+        assert_eq!(in_full(&error), told);
     }
 }

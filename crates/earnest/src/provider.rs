@@ -182,11 +182,20 @@ impl Run {
             }
             None => self.echo(sold.as_deref()).await?,
         };
+        let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+        if let Some(sold) = &sold
+            && !names.iter().any(|name| sold.contains(name))
+        {
+            bail!(
+                "nothing to offer: the gateway sells {}, and not {}\n  hint: --model NAME=UPSTREAM, where NAME is one that it sells",
+                list(sold),
+                list(&names)
+            );
+        }
         let unsold = |model: &&Model| sold.as_ref().is_some_and(|sold| !sold.contains(&model.name));
         for Model { name, .. } in models.iter().filter(unsold) {
             eprintln!("warning: the gateway does not sell {name}, so nobody will ask for it");
         }
-        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
         let stop = told_to_stop();
         println!("provider {}", key.address());
         eprintln!("offers {} at {} of the listed charge; Ctrl-C stops", names.join(", "), self.ask);

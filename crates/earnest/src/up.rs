@@ -286,10 +286,10 @@ impl Up {
             patience: Duration::from_millis(self.pace.patience_ms),
         };
         tokio::spawn(async move {
-            let ended = provider.run(stop(stopped), |news| {
-                if let News::Lost(why, _) = news {
-                    eprintln!("provider: {why}");
-                }
+            let ended = provider.run(stop(stopped), |news| match news {
+                News::Lost(why, _) => eprintln!("provider: {why}"),
+                News::Ill(why) => eprintln!("warning: {why}"),
+                News::Linked(_) => {}
             });
             if let Err(why) = ended.await {
                 eprintln!("the provider stopped: {why}");
@@ -326,11 +326,12 @@ impl Up {
                 app,
                 std::future::pending(),
             ));
+            self.models.warn_of_no_upstream()?;
             eprintln!("no --upstream: a built-in echo answers, which is no model");
             return Ok((url, called(gateway::plan_models(plan), Some("echo"))));
         };
         let named = self.models.named()?;
-        gateway::warn_of_unsold(plan, named.keys());
+        gateway::warn_of_unsold(plan, &named);
         if !named.is_empty() {
             let models = named.into_iter().map(gateway::model).collect::<Result<_>>()?;
             return Ok((url.clone(), models));

@@ -56,7 +56,7 @@ impl Line {
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// Someone else has it.
-    #[error("{} is in use by another process\n  hint: `earnest up` or another command has it open", .0.display())]
+    #[error("{} is in use by another process\n  hint: `earnest up`, `earnest gateway` or another command has it open", .0.display())]
     InUse(PathBuf),
     /// The disk.
     #[error("{}: {}", .0.display(), .1)]

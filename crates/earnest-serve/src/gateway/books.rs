@@ -1,8 +1,7 @@
 //! The gateway's channels and keys in memory. What is spoken for is counted under a channel's lock; what a crash may
 //! not forget goes to the journal under the lock of what it changes, so that the journal's order is the memory's.
 
-use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -12,6 +11,8 @@ use alloy_primitives::{B256, Bytes, hex};
 use earnest_chain::voucher::Channel;
 use earnest_core::account::{Account, Budget, OverLimit, Refused, State};
 use sha2::{Digest, Sha256};
+
+use tokio::sync::Semaphore;
 
 use super::journal::{ChannelRow, Coin, Entry, Journal, Kept, KeyRow, Limits, Space};
 
@@ -27,6 +28,8 @@ pub struct Line {
     pub sight: Option<Duration>,
     /// Its books, and what changes with them.
     pub account: Mutex<Held>,
+    /// One long body of it is read at a time: others' are read meanwhile.
+    pub long_body: Arc<Semaphore>,
 }
 
 /// What is under one channel's lock.
@@ -97,10 +100,17 @@ pub struct ApiKey {
     pub in_flight: AtomicU32,
 }
 
+/// By hash of the secret, and the public names, which are shorter: whoever knows one can make a hash that begins alike.
+#[derive(Default)]
+struct Keys {
+    by_hash: HashMap<B256, Arc<ApiKey>>,
+    names: HashSet<String>,
+}
+
 /// All of them.
 pub struct Books {
     lines: RwLock<HashMap<B256, Arc<Line>>>,
-    keys: RwLock<HashMap<B256, Arc<ApiKey>>>,
+    keys: RwLock<Keys>,
     watched: bool,
 }
 
@@ -161,7 +171,14 @@ impl Books {
             let held = Held { books: account, signature, ordered, on_disk, ..Held::default() };
             // A third of the time that a withdrawal takes, rounded down: what is left is for claiming.
             let sight = self.watched.then(|| Duration::from_secs(channel.withdraw_delay) / 3);
-            let line = Arc::new(Line { id, channel, coin, sight, account: Mutex::new(held) });
+            let line = Arc::new(Line {
+                id,
+                channel,
+                coin,
+                sight,
+                account: Mutex::new(held),
+                long_body: Arc::new(Semaphore::new(1)),
+            });
             write(&line);
             line
         };
@@ -170,13 +187,13 @@ impl Books {
 
     /// The key with this secret, taken back or not.
     pub fn key(&self, hash: B256) -> Option<Arc<ApiKey>> {
-        self.keys.read().expect("no panic holds it").get(&hash).cloned()
+        self.keys.read().expect("no panic holds it").by_hash.get(&hash).cloned()
     }
 
     /// Keys of a channel, the oldest first.
     pub fn keys_of(&self, channel: B256) -> Vec<Arc<ApiKey>> {
         let keys = self.keys.read().expect("no panic holds it");
-        let mut found: Vec<_> = keys.values().filter(|key| key.line.id == channel).cloned().collect();
+        let mut found: Vec<_> = keys.by_hash.values().filter(|key| key.line.id == channel).cloned().collect();
         drop(keys);
         found.sort_by_key(|key| {
             let row = key.row.read().expect("no panic holds it");
@@ -185,13 +202,16 @@ impl Books {
         found
     }
 
-    /// Adds a key, unless there is or was one with its secret. `write` is told of a new one, under the lock.
+    /// Adds a key, unless there is or was one with its secret or its public name, whoever's. `write` is told of a new one,
+    /// under the lock.
     pub fn add_key(&self, line: Arc<Line>, row: KeyRow, budget: Budget, write: impl FnOnce(&KeyRow)) -> bool {
         let mut keys = self.keys.write().expect("no panic holds it");
-        let Slot::Vacant(place) = keys.entry(row.hash) else { return false };
+        if keys.by_hash.contains_key(&row.hash) || !keys.names.insert(row.id.clone()) {
+            return false;
+        }
         write(&row);
-        let (row, budget) = (RwLock::new(row), Mutex::new(budget));
-        place.insert(Arc::new(ApiKey { line, row, budget, in_flight: AtomicU32::new(0) }));
+        let (hash, row, budget) = (row.hash, RwLock::new(row), Mutex::new(budget));
+        keys.by_hash.insert(hash, Arc::new(ApiKey { line, row, budget, in_flight: AtomicU32::new(0) }));
         true
     }
 }

@@ -51,8 +51,9 @@ struct Ill {
     busy: u32,
     /// Asked for, by it.
     until: Option<Instant>,
-    /// It was asked, and has said nothing to anyone since.
-    silent: Option<Instant>,
+    /// It was asked, and has said nothing to anyone since: by whom first, and since when by another.
+    silent: Option<(B256, Instant)>,
+    silent_to_others: Option<Instant>,
 }
 
 /// Failures in a row, and the rest that they earned.
@@ -126,14 +127,23 @@ impl Health {
         let own = channel.and_then(|channel| ill.channels.get(&channel));
         let all = ill.several && rests(ill.all.until);
         let own = own.is_some_and(|row| rests(row.until) || silent(row.silent));
-        !own && !all && !silent(ill.silent) && !rests(ill.until)
+        // One long request is no silence to the others.
+        let silent_to_all = silent(ill.silent.map(|(_, since)| since)) && silent(ill.silent_to_others);
+        !own && !all && !silent_to_all && !rests(ill.until)
     }
 
     /// It is asked, for a channel.
     pub(super) fn asked(self: &Arc<Self>, channel: B256) -> Waiting {
         let since = Instant::now();
         let mut ill = self.ill();
-        asked_at(&mut ill.silent, since);
+        match ill.silent {
+            Some((first, before)) if since.duration_since(before) < 3 * SILENCE => {
+                if first != channel {
+                    asked_at(&mut ill.silent_to_others, since);
+                }
+            }
+            _ => (ill.silent, ill.silent_to_others) = (Some((channel, since)), None),
+        }
         asked_at(&mut ill.channel(channel).silent, since);
         Waiting { health: self.clone(), channel, since, over: false }
     }
@@ -201,15 +211,18 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// It said something, or the time for it is over and that is told elsewhere.
+    /// It said something, or the time for it is over.
     pub(super) fn over(mut self, spoke: bool) {
         self.over = true;
+        let mut ill = self.health.ill();
         if spoke {
-            let mut ill = self.health.ill();
-            ill.silent = None;
+            (ill.silent, ill.silent_to_others) = (None, None);
             if let Some(row) = ill.channels.get_mut(&self.channel) {
                 row.silent = None;
             }
+        } else if self.since.elapsed() >= SILENCE {
+            let waited = self.since.elapsed();
+            ill.channel(self.channel).hung(waited);
         }
     }
 }
@@ -225,7 +238,8 @@ impl Drop for Waiting {
             return ill.channel(self.channel).hung(waited);
         }
         let since = Some(self.since);
-        ill.silent = ill.silent.filter(|_| ill.silent != since);
+        ill.silent = ill.silent.filter(|(_, first)| Some(*first) != since);
+        ill.silent_to_others = ill.silent_to_others.filter(|_| ill.silent_to_others != since);
         let row = ill.channel(self.channel);
         row.silent = row.silent.filter(|_| row.silent != since);
     }
@@ -296,11 +310,14 @@ mod tests {
         // Silent for long, it is asked last; and first again, once, after as long twice more.
         let ago = |secs| Instant::now().checked_sub(Duration::from_secs(secs));
         for (secs, well) in [(29_u64, true), (31, false), (89, false), (91, true)] {
-            health.ill().silent = ago(secs);
+            health.ill().silent = ago(secs).map(|since| (ALICE, since));
+            health.ill().silent_to_others = None;
+            assert!(health.well(None), "to one only");
+            health.ill().silent_to_others = ago(secs);
             assert_eq!(health.well(None), well, "{secs}");
         }
         let waiting = health.asked(ALICE);
-        assert_eq!(health.ill().silent, Some(waiting.since));
+        assert_eq!(health.ill().silent, Some((ALICE, waiting.since)));
         waiting.over(true);
         // Who left after a long silence leaves it alone for as long, and then for twice that; others do not.
         for (waited, rest) in [(40, 40), (40, 80), (400, 600)] {
@@ -308,7 +325,7 @@ mod tests {
             waiting.since = ago(waited).unwrap();
             drop(waiting);
             let until = health.ill().channels[&ALICE].until.unwrap();
-            assert_eq!(until.duration_since(Instant::now()).as_secs_f64().ceil(), f64::from(rest));
+            assert_eq!(until.duration_since(Instant::now()).as_secs_f64().round(), f64::from(rest));
             assert!(!health.well(Some(ALICE)) && health.well(Some(BOB)));
         }
         // Who is waiting still asks another meanwhile, and others do not.

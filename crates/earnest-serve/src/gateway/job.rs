@@ -54,6 +54,8 @@ pub struct Job {
     pub turn: Option<Turn>,
     span: Span,
     over: bool,
+    /// How it ended is in metrics and traces; else its client has left.
+    told: bool,
 }
 
 impl Drop for Job {
@@ -61,6 +63,10 @@ impl Drop for Job {
         if !self.over {
             self.key.settle(self.reserve, 0, day_of(now_ms()));
             self.gateway.metrics.in_flight.dec();
+        }
+        if !self.told {
+            self.gateway.metrics.left(self.endpoint);
+            self.span.left(&self.id);
         }
     }
 }
@@ -96,7 +102,7 @@ impl Job {
     ) -> Self {
         gateway.metrics.in_flight.inc();
         let Admitted { endpoint, model, price_version, rates, most, reserve, asked } = admitted;
-        let (begun, over) = (Instant::now(), false);
+        let (begun, over, told) = (Instant::now(), false, false);
         Job {
             gateway,
             key,
@@ -113,6 +119,7 @@ impl Job {
             turn,
             span,
             over,
+            told,
         }
     }
 
@@ -175,14 +182,13 @@ impl Job {
 
     /// It is not answered, and why. Nothing is charged.
     pub fn refused(mut self, refusal: Refusal) -> Refusal {
+        self.told = true;
         self.span.refused(&self.id, &refusal);
         refusal
     }
 
     /// The client left with nothing: its `Idempotency-Key` is free again, and nothing is charged.
-    pub fn forget(mut self) {
-        self.gateway.metrics.left(self.endpoint);
-        self.span.left(&self.id);
+    pub fn forget(self) {
         if let Some(turn) = &self.turn {
             let key = self.key.row.read().expect("no panic holds it").id.clone();
             self.gateway.journal.write(Entry::Forget(key, turn.idempotency().to_owned()));
@@ -217,7 +223,7 @@ impl Job {
     /// Charges it. It is on the disk within a flush interval.
     pub fn record(mut self, charge: Charge) {
         crash::point("charged");
-        self.over = true;
+        (self.over, self.told) = (true, true);
         let amount = charge.charge;
         let day = day_of(charge.time);
         self.gateway.metrics.charged(self.endpoint, &charge, self.begun.elapsed());

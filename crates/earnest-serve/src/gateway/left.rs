@@ -13,7 +13,9 @@ use super::job::Job;
 use super::journal::Charge;
 use super::route::Served;
 use crate::openai::Endpoint;
-use crate::openai::answer::Counted;
+use crate::openai::answer::{Counted, Seen};
+use crate::openai::count::Text;
+use crate::openai::mend::ended;
 
 /// How long an answer is kept.
 const KEEP: Duration = Duration::from_secs(300);
@@ -47,31 +49,12 @@ pub struct Left {
     pub bytes: Bytes,
     /// Bytes of it that are paid.
     paid_bytes: u64,
-    /// Bytes of it without its log-probabilities, which are beside the answer.
-    weight: u64,
+    /// Its text: what else is in it, such as log-probabilities, is beside the answer.
+    text: Text,
     paid_usage: Usage,
     paid: u128,
     cost: u128,
     until: Instant,
-}
-
-/// Bytes of an answer that are log-probabilities.
-fn log_probabilities(bytes: &[u8]) -> u64 {
-    #[derive(serde::Deserialize)]
-    struct Answer<'b> {
-        #[serde(borrow, default)]
-        choices: Vec<Choice<'b>>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Choice<'b> {
-        #[serde(borrow, default)]
-        logprobs: Option<&'b serde_json::value::RawValue>,
-    }
-    if memchr::memmem::find(bytes, b"\"logprobs\"").is_none() {
-        return 0;
-    }
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(bytes) else { return 0 };
-    answer.choices.iter().filter_map(|choice| choice.logprobs).map(|raw| raw.get().len() as u64).sum()
 }
 
 /// All that are kept.
@@ -80,7 +63,7 @@ pub struct Kept(Mutex<HashMap<Place, Left>>);
 
 impl Left {
     /// Of an answer that is about to go out.
-    pub fn new(job: &Job, served: Served, counted: Counted, bytes: Bytes) -> Self {
+    pub fn new(job: &Job, served: Served, counted: Counted, text: Text, bytes: Bytes) -> Self {
         let cost =
             job.rates.charge(job.endpoint.service(), counted.usage).unwrap_or(job.reserve).min(job.reserve);
         Left {
@@ -89,7 +72,7 @@ impl Left {
             counted,
             price_version: job.price_version,
             rates: job.rates,
-            weight: bytes.len() as u64 - log_probabilities(&bytes),
+            text,
             bytes,
             paid_bytes: 0,
             paid_usage: Usage::default(),
@@ -115,16 +98,31 @@ impl Left {
         job.charge(&self.served, Counted { usage, ..self.counted }, true, None, true)
     }
 
+    /// What of a count so many bytes of the answer are, by the text in them, rounded up; where it has none, by the bytes.
+    fn part(&self, taken: u64) -> impl Fn(u64) -> u64 + use<> {
+        let begin = &self.bytes[..usize::try_from(taken).unwrap_or(usize::MAX).min(self.bytes.len())];
+        let mut seen = Seen::default();
+        let _ = seen.read(&ended(begin));
+        let words = |text: Text| text.bytes - text.data;
+        let begun = seen.written();
+        let (part, of) = match (words(self.text), self.text.bytes) {
+            (0, 0) => (taken, self.bytes.len() as u64),
+            (0, bytes) => (begun.bytes, bytes),
+            (of, _) => (words(begun), of),
+        };
+        move |count| {
+            let part = (u128::from(count) * u128::from(part)).div_ceil(u128::from(of.max(1)));
+            u64::try_from(part).unwrap_or(count).min(count)
+        }
+    }
+
     /// Its reader has left, when so many bytes were taken: that part is charged, rounded up, and the answer is kept.
     pub fn go(mut self, job: Job, taken: u64) {
         let gateway = job.gateway.clone();
         if taken <= self.paid_bytes {
             job.forget();
         } else {
-            let part = |count: u64| {
-                let part = (u128::from(count) * u128::from(taken)).div_ceil(u128::from(self.weight.max(1)));
-                u64::try_from(part).unwrap_or(count).min(count)
-            };
+            let part = self.part(taken);
             let (all, paid) = (self.counted.usage, self.paid_usage);
             // What was read was read, however little of the answer was taken.
             let now = Usage { output: part(all.output), ..all };

@@ -197,6 +197,8 @@ pub struct Gateway {
     looks: tokio::sync::Semaphore,
     /// The same for channels that are not known here: anyone can ask for them, and keeps no holder waiting.
     strangers: tokio::sync::Semaphore,
+    /// Long bodies that are unpacked and read at once.
+    long_bodies: Arc<tokio::sync::Semaphore>,
     /// For long requests.
     bodies: Rooms,
     /// For long answers that are held whole.
@@ -271,6 +273,9 @@ impl Gateway {
             swept: AtomicU64::new(0),
             looks: tokio::sync::Semaphore::new(LOOKS),
             strangers: tokio::sync::Semaphore::new(STRANGERS),
+            long_bodies: Arc::new(tokio::sync::Semaphore::new(
+                std::thread::available_parallelism().map_or(1, usize::from),
+            )),
             bodies: Rooms::new(settings.bodies, serve::BODY),
             answers: Rooms::new(settings.bodies, serve::ANSWER),
             left: left::Kept::default(),
@@ -383,8 +388,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         router = router.route(&format!("/v1{}", endpoint.path()), post(handler));
     }
     let missing = |uri: &Uri| {
-        let without = Endpoint::ALL.iter().any(|endpoint| endpoint.path() == uri.path());
-        let hint = if without { ": /v1 is missing at the end of the base URL" } else { "" };
+        let path = uri.path().trim_end_matches('/');
+        let of_the_base = Endpoint::ALL.iter().any(|endpoint| path.ends_with(endpoint.path()));
+        let hint = if of_the_base { ": the base URL ends in /v1, and the path follows it" } else { "" };
         Refusal::Missing(format!("there is no such page{hint}"), "unknown_url")
     };
     router

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256};
 use anyhow::Result;
@@ -200,6 +200,9 @@ pub struct Begun {
     pub served: Served,
     /// What follows.
     pub body: Body,
+    /// A head is no word yet: until when one waits for one.
+    pub(super) waiting: Waiting,
+    pub(super) until: Instant,
 }
 
 impl Own {

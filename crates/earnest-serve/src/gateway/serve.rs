@@ -38,6 +38,10 @@ use crate::packing::{Unread, unpacked};
 pub const BODY: usize = 16 << 20;
 /// Bytes of a body that is too long, and read to its end so that the client hears of it.
 const OVERLONG: usize = 256 << 20;
+/// Bytes of a body that is read at once.
+const SHORT: usize = 256 << 10;
+/// Why a long body is not held.
+const TOO_MANY_BODIES: &str = "this gateway reads as many long requests as it can at once";
 /// Bytes of a JSON answer at most.
 pub const ANSWER: usize = 64 << 20;
 /// Entries that the journal may be behind before nothing more is taken in.
@@ -158,6 +162,15 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// A header that must not pass unheard: once, and in plain ASCII.
+fn plain_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
+    let mut all = headers.get_all(name).iter();
+    let Some(first) = all.next() else { return Ok(None) };
+    let plain = first.to_str().ok().filter(|_| all.next().is_none());
+    let why = || Refusal::Bad(format!("the header {name} has to stand once, in plain ASCII"), None);
+    plain.map(Some).ok_or_else(why)
+}
+
 /// `/v1/chat/completions` and its kin.
 pub async fn answer(gateway: Arc<Gateway>, endpoint: Endpoint, request: Request) -> Response {
     match answered(&gateway, endpoint, request).await {
@@ -200,26 +213,34 @@ async fn answered(gateway: &Arc<Gateway>, endpoint: Endpoint, request: Request) 
     let length = header_text(&headers, "content-length").and_then(|length| length.parse().ok());
     let (body, mut room) = gateway.read_body(&key, length, body).await?;
     let sha = B256::from_slice(&Sha256::digest(&body));
-    let plain = match header_text(&headers, "content-encoding").map(str::to_owned) {
-        Some(coding) => {
-            // Beside the threads that serve: a little may become much.
-            let unpacking = tokio::task::spawn_blocking(move || unpacked(&coding, body, BODY));
-            let plain = unpacking.await.map_err(|error| Refusal::Internal(error.to_string()))?;
-            plain.map_err(|why| match why {
-                Unread::TooLong(most) => Refusal::TooLarge(most),
-                Unread::Broken => Refusal::Bad(why.to_string(), None),
-                Unread::Unknown(_) => Refusal::Coding(why.to_string()),
-            })?
+    let coding = header_text(&headers, "content-encoding").map(str::to_owned);
+    let (asked, _room) = match coding {
+        None if body.len() <= SHORT => (gateway.read_request(endpoint, body)?, room),
+        // Beside the threads that serve: a little may become much, and much takes long to read.
+        coding => {
+            let stopped = |_| Refusal::Internal("the gateway stops".into());
+            let own = key.line.long_body.clone().acquire_owned().await.map_err(stopped)?;
+            let turn = gateway.long_bodies.clone().acquire_owned().await.map_err(stopped)?;
+            let gateway = gateway.clone();
+            let reading = tokio::task::spawn_blocking(move || {
+                // Whoever leaves meanwhile has its turns until this is over.
+                let _turns = (own, turn);
+                let coding = coding.unwrap_or_default();
+                let plain =
+                    unpacked(&coding, body, BODY, |bytes| room.grow(bytes)).map_err(|why| match why {
+                        Unread::TooLong(most) => Refusal::TooLarge(most),
+                        Unread::NoRoom => Refusal::Busy(TOO_MANY_BODIES.into(), 1),
+                        Unread::Broken => Refusal::Bad(why.to_string(), None),
+                        Unread::Unknown(_) => Refusal::Coding(why.to_string()),
+                    })?;
+                Ok::<_, Refusal>((gateway.read_request(endpoint, plain)?, room))
+            });
+            reading.await.map_err(|error| Refusal::Internal(error.to_string()))??
         }
-        None => body,
     };
-    if !room.grow(plain.len()) {
-        return Err(Refusal::Busy("this gateway reads as many long requests as it can at once".into(), 1));
-    }
-    let asked = gateway.read_request(endpoint, plain)?;
-    let pinned = header_text(&headers, "earnest-price-version");
+    let pinned = plain_header(&headers, "earnest-price-version")?;
     let (price_version, rates, reserve) = gateway.price(&key, endpoint, &asked, pinned)?;
-    let idempotency = header_text(&headers, "idempotency-key").map(str::to_owned);
+    let idempotency = plain_header(&headers, "idempotency-key")?.map(str::to_owned);
     let key_id = || key.row.read().expect("no panic holds it").id.clone();
     let (turn, left) = match idempotency {
         Some(idempotency) => {
@@ -322,8 +343,7 @@ impl Gateway {
                     refusal = Some(Refusal::TooLarge(BODY));
                 }
                 if refusal.is_none() && !room.grow(length) {
-                    let why = "this gateway reads as many long requests as it can at once";
-                    refusal = Some(Refusal::Busy(why.into(), 1));
+                    refusal = Some(Refusal::Busy(TOO_MANY_BODIES.into(), 1));
                 }
                 if refusal.is_none() {
                     bytes.extend_from_slice(&data);
@@ -412,8 +432,10 @@ async fn stream(job: Job, asked: &Asked, begun: Begun, connection: &Connection) 
         time: now_ms(),
     });
     let (mut stream, meter, delivery) =
-        Stream::new(job, begun, asked.shows_usage, gateway.settings.patience.piece);
-    stream.begin().await.map_err(Box::new)?;
+        Stream::new(job, begun.served, begun.body, asked.shows_usage, gateway.settings.patience.piece);
+    let first = stream.begin(begun.until.into()).await;
+    begun.waiting.over(!matches!(&first, Err((_, trouble)) if trouble.is_silence()));
+    first.map_err(Box::new)?;
     if let Some(bought) = bought {
         // From the first byte on it is bought: whatever happens, it is not run again.
         lease = Some(gateway.journal.write(Entry::Answer(Box::new(bought))));

@@ -13,7 +13,7 @@ use axum::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::answer::{renamed, sealed_usage, told};
 use super::crash;
@@ -22,7 +22,7 @@ use super::job::Job;
 use super::meter::{Ending, Kept, Meter, ReadOn, State, lacks_usage};
 use super::refusal::Refusal;
 use super::room::Room;
-use super::route::{Begun, Body};
+use super::route::{Body, Served};
 use super::tries::Trouble;
 use crate::openai::Endpoint;
 use crate::openai::answer::{Seen, is_the_model};
@@ -84,11 +84,11 @@ impl Stream {
     /// Over a provider's answer.
     pub fn new(
         job: Job,
-        begun: Begun,
+        served: Served,
+        upstream: Body,
         shows_usage: bool,
         patience: Duration,
     ) -> (Self, Arc<Meter>, Arc<Delivery>) {
-        let Begun { served, body: upstream } = begun;
         let (endpoint, name) = (job.endpoint, job.model.clone());
         let most_bytes = job.most.usage.output.saturating_mul(LONGEST_TOKEN).saturating_add(SLACK);
         let room = || job.gateway.answers.room(job.key.line.id);
@@ -137,9 +137,10 @@ impl Stream {
         (stream, meter, delivery)
     }
 
-    /// Waits for the first event. Where it is none that can be used the job comes back: another provider may be asked.
-    pub async fn begin(&mut self) -> Result<(), (Option<Job>, Trouble)> {
-        std::future::poll_fn(|cx| {
+    /// Waits for the first event, and not for ever: comments are none. Where it is none that can be used the job comes back:
+    /// another provider may be asked.
+    pub async fn begin(&mut self, until: Instant) -> Result<(), (Option<Job>, Trouble)> {
+        let first = std::future::poll_fn(|cx| {
             while self.outbox.is_empty() && !self.finished && self.trouble.is_none() {
                 match self.turn(cx) {
                     Poll::Pending => return Poll::Pending,
@@ -147,8 +148,11 @@ impl Stream {
                 }
             }
             Poll::Ready(())
-        })
-        .await;
+        });
+        if timeout_at(until, first).await.is_err() {
+            let why = "the provider's answer did not begin in time".into();
+            self.trouble = Some(Trouble::Next(Refusal::Timeout(why)));
+        }
         let Some(trouble) = self.trouble.take() else { return Ok(()) };
         self.upstream = None;
         if !matches!(trouble, Trouble::Asked(..) | Trouble::Ours(_)) {

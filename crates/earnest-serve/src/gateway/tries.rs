@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use alloy_primitives::B256;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
@@ -46,6 +46,11 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// It was waited for, and said nothing.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Trouble::Next(Refusal::Timeout(_)))
+    }
+
     /// Of what a server says in place of an answer, under a 200.
     pub fn said(fault: Fault, served: &Served, otherwise: &str) -> Self {
         let status = fault.status.and_then(|status| StatusCode::from_u16(status).ok());
@@ -168,12 +173,13 @@ impl Tries<'_> {
                 continue;
             }
             self.left -= 1;
-            let waiting = candidate.served.waiting();
-            let begun = self.one(candidate).await;
-            waiting.over(!matches!(begun, Err(Trouble::Next(Refusal::Timeout(_)))));
-            match begun {
-                Ok(begun) => return Ok(begun),
-                Err(trouble) => self.failed(trouble)?,
+            let (waiting, until) = (candidate.served.waiting(), Instant::now() + self.patience());
+            match self.one(candidate).await {
+                Ok((served, body)) => return Ok(Begun { served, body, waiting, until }),
+                Err(trouble) => {
+                    waiting.over(!trouble.is_silence());
+                    self.failed(trouble)?;
+                }
             }
         }
         // Nobody else could say. The word of one that rests is none beside another that is only busy.
@@ -276,7 +282,14 @@ impl Tries<'_> {
         }
     }
 
-    async fn one(&self, candidate: &Candidate) -> Result<Begun, Trouble> {
+    /// How long one is waited for. A stream should begin soon: where others are there, they are asked before the client gives
+    /// up.
+    fn patience(&self) -> Duration {
+        let head = self.routes.patience.head;
+        if self.asked.stream && self.left > 0 && self.candidates.len() > 1 { head.min(SILENCE) } else { head }
+    }
+
+    async fn one(&self, candidate: &Candidate) -> Result<(Served, Body), Trouble> {
         let known = self.routes.refused(candidate.name, &self.asked.model);
         let mut added = known;
         // Each refusal that names what was added takes something away.
@@ -302,7 +315,7 @@ impl Tries<'_> {
                 if added != known && added.is_kept() {
                     self.routes.remember(candidate.name, &self.asked.model, added);
                 }
-                return Ok(Begun { served, body: answer.map_err(broke_off).boxed_unsync() });
+                return Ok((served, answer.map_err(broke_off).boxed_unsync()));
             }
             let fault = said(&parts.headers, answer).await;
             // Who does not have a path is not ill: it serves the others. Chats everyone has to have.
@@ -374,8 +387,14 @@ impl Tries<'_> {
                     let request = request.map_err(|error| next(error.to_string()))?;
                     let client = self.routes.client().map_err(|error| next(error.to_string()))?;
                     let sent = client.request(request).await;
-                    let response = sent
-                        .map_err(|error| next(format!("the upstream did not answer: {}", in_full(&error))))?;
+                    // What is wrong there is the operator's to know, and no client's.
+                    let response = sent.map_err(|error| {
+                        candidate.served.warn(|| own.asked.unanswered(&error));
+                        next(match error.is_connect() {
+                            true => "the upstream cannot be reached".into(),
+                            false => "the upstream did not answer".into(),
+                        })
+                    })?;
                     Ok(response.map(|body| {
                         body.map_err(broke_off)
                             .map_frame(move |frame| {
@@ -405,13 +424,7 @@ impl Tries<'_> {
                 }
             }
         };
-        // A stream should begin soon: where others are there, they are asked before the client gives up.
-        let head = self.routes.patience.head;
-        let patience = if self.asked.stream && self.left > 0 && self.candidates.len() > 1 {
-            head.min(SILENCE)
-        } else {
-            head
-        };
+        let patience = self.patience();
         match tokio::time::timeout(patience, sent).await {
             Ok(response) => Ok((response?, body)),
             Err(_) => {
@@ -441,10 +454,4 @@ async fn said(headers: &HeaderMap, body: Body) -> Fault {
     };
     let _ = tokio::time::timeout(REFUSAL_TIME, reading).await;
     Fault::read(&bytes)
-}
-
-/// An error with all that is behind it: the outermost says only that something failed.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

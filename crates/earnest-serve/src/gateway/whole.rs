@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
 use alloy_primitives::B256;
 use axum::body::Body as AxumBody;
@@ -40,9 +40,10 @@ pub async fn whole(
     connection: &Arc<Connection>,
 ) -> Result<Response, Failed> {
     let gateway = job.gateway.clone();
-    let Begun { served, body } = begun;
+    let Begun { served, body, waiting, until } = begun;
     let mut room = gateway.answers.room(job.key.line.id);
-    let read = read_whole(body, ANSWER, &mut room, gateway.settings.patience.head).await;
+    let read = read_whole(body, ANSWER, &mut room, until).await;
+    waiting.over(!matches!(read, Err(Refusal::Timeout(_))));
     let (came, trailers) = match read {
         Ok(read) => read,
         Err(busy @ Refusal::Busy(..)) => return Err(Box::new((Some(job), Trouble::Ours(busy)))),
@@ -117,7 +118,7 @@ pub async fn whole(
             (Some(gateway.journal.write(Entry::Flush)), Delivery::new(move |_| drop(room)))
         }
         None => {
-            let left = Left::new(&job, served, counted, bytes);
+            let left = Left::new(&job, served, counted, seen.written(), bytes);
             (
                 lease,
                 Delivery::new(move |ended| {
@@ -274,7 +275,7 @@ async fn read_whole(
     mut body: Body,
     most: usize,
     room: &mut Room,
-    patience: Duration,
+    until: Instant,
 ) -> Result<(Bytes, Option<HeaderMap>), Refusal> {
     let unreadable = |why: &str| Refusal::Upstream(format!("the provider's answer cannot be read: {why}"));
     let reading = async {
@@ -293,7 +294,6 @@ async fn read_whole(
         }
         Ok((bytes.freeze(), trailers))
     };
-    let late =
-        || Refusal::Timeout(format!("the provider's answer took longer than {} s", patience.as_secs()));
-    tokio::time::timeout(patience, reading).await.unwrap_or_else(|_| Err(late()))
+    let late = || Refusal::Timeout("the provider's answer was not there in time".into());
+    tokio::time::timeout_at(until.into(), reading).await.unwrap_or_else(|_| Err(late()))
 }

@@ -257,7 +257,7 @@ impl Seen {
         }
         let estimate = text.words();
         if most.service == Service::Text {
-            let wrote = self.choices.iter().filter(|choice| choice.wrote).count() as u64;
+            let wrote = self.writers().count() as u64;
             // Where there are several choices, what is stated may be one's alone; and some proxies send all as the first.
             let as_one = most.choices > 1 && self.choices.iter().any(|choice| choice.went_on);
             let floor = match wrote {
@@ -265,14 +265,15 @@ impl Seen {
                 wrote if most.echo => wrote,
                 wrote => (estimate * 2 / 3).max(wrote),
             };
-            let all = self.at_bounds(most, text);
             // Several ended at their bound, and what is stated of all is the bound of one: it is one's alone.
-            let ones = all.is_some()
+            let ones = self.all_bounded()
                 && text == self.written()
                 && output == stated.output
                 && output == Some(most.each);
             if ones || output.is_none_or(|output| output < floor) {
-                output = Some(all.unwrap_or(estimate));
+                // Never less than is stated of one, nor than one for each that wrote.
+                let least = estimate.max(floor).max(output.unwrap_or(0));
+                output = Some(self.at_bounds(most, text).unwrap_or(least));
                 counted.estimated |= estimate > 0;
             }
         }
@@ -283,7 +284,7 @@ impl Seen {
         let far = !most.echo && estimate / 4 > most.usage.output;
         counted.beyond = said.output > most.usage.output || far;
         // Of a stranger, only what a client is shown makes room for a statement, and markup for what was asked for.
-        let wrote = self.choices.iter().filter(|choice| choice.wrote).count() as u64;
+        let wrote = self.writers().count() as u64;
         let ends = ENDS * (wrote.clamp(1, most.choices.max(1)) + text.calls.min(CALLS));
         let bytes = if hidden {
             text.bytes
@@ -305,13 +306,21 @@ impl Seen {
         counted
     }
 
+    fn writers(&self) -> impl Iterator<Item = &Choice> {
+        self.choices.iter().filter(|choice| choice.wrote)
+    }
+
+    /// Several wrote, and each ended at its bound.
+    fn all_bounded(&self) -> bool {
+        self.writers().count() > 1 && self.writers().all(|choice| choice.bounded)
+    }
+
     /// Where every choice that wrote ended at its bound, they wrote that many each.
     fn at_bounds(&self, most: &Most, text: Text) -> Option<u64> {
-        let writers = || self.choices.iter().filter(|choice| choice.wrote);
-        if writers().count() < 2 || !writers().all(|choice| choice.bounded) {
+        if !self.all_bounded() {
             return None;
         }
-        let all = most.each.checked_mul(writers().count() as u64)?;
+        let all = most.each.checked_mul(self.writers().count() as u64)?;
         // A context that was full ends a choice in the same words, with less.
         (all <= text.bytes && all <= text.words().saturating_mul(2)).then_some(all)
     }
@@ -410,6 +419,32 @@ mod tests {
         assert!(counted.estimated && counted.usage.output >= 300, "{counted:?}");
         let all = said((0..100).map(five).collect(), json!({"prompt_tokens": 9, "completion_tokens": 500}));
         assert_eq!(all.count(&most(100), None, true).usage.output, 500);
+    }
+
+    /// Short answers to many prompts, as one sorts things with: each is one word, and one server states those of the last.
+    #[test]
+    fn a_letter_each_is_a_model_token_each() {
+        let each = |texts: &[&str], bound: u64, stated: u64| {
+            let body = json!({"model": "m", "prompt": vec!["is it a?"; texts.len()], "max_tokens": bound});
+            let asked = Asked::read(
+                Endpoint::Completions,
+                body.to_string().into_bytes().into(),
+                &Dialect::default(),
+                9,
+            );
+            let choice = |(index, text): (usize, &&str)| json!({"index": index, "text": text, "finish_reason": "length"});
+            let choices: Value = texts.iter().enumerate().map(choice).collect();
+            let seen = said(choices, json!({"prompt_tokens": 60, "completion_tokens": stated}));
+            let counted = seen.count(&asked.unwrap().most, None, true);
+            (counted.usage.output, counted.estimated)
+        };
+        assert_eq!(each(&["Y"; 12], 1, 1), (12, true));
+        assert_eq!(each(&["Y"; 12], 1, 12), (12, false));
+        assert_eq!(each(&["\n"; 8], 1, 1), (8, true));
+        assert_eq!(each(&["-------"; 8], 7, 7), (14, true), "not less than is stated, nor than a run each");
+        assert_eq!(each(&["       "; 8], 7, 7), (8, true));
+        // What is stated may be the bound of one: then it is told that it is an estimate.
+        assert_eq!(each(&[";\"bbEbx{rr", "s6[Tg}v6 {"], 10, 10), (20, true));
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Text {
         }
     }
 
+    /// What comes next begins anew: a run does not go on from one answer to the other.
+    pub(super) fn part(&mut self) {
+        (self.kind, self.run, self.lower) = (Kind::None, 0, false);
+    }
+
     fn run_of(&self, kind: Kind) -> u64 {
         if self.kind == kind { self.run } else { 0 }
     }

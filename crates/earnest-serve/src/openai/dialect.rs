@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 #[serde(deny_unknown_fields, default)]
 pub struct Dialect {
     /// What the server calls the model; empty: as the price list does.
+    #[serde(deserialize_with = "name")]
     pub upstream: String,
     /// Other names that its answers may carry.
+    #[serde(deserialize_with = "names")]
     pub answers: Vec<String>,
     /// Which field bounds an answer.
     pub bound: Bound,
@@ -36,6 +38,16 @@ pub struct Dialect {
     pub key_env: Option<String>,
     /// Headers that it wants; a value `env:NAME` is read from the environment.
     pub headers: BTreeMap<String, String>,
+}
+
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    if name.is_empty() { Err(de::Error::custom("a name is missing")) } else { Ok(name) }
+}
+
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    if names.iter().any(String::is_empty) { Err(de::Error::custom("a name is missing")) } else { Ok(names) }
 }
 
 fn some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
@@ -103,6 +115,15 @@ pub fn read(text: &str) -> Result<BTreeMap<String, Dialect>, toml::de::Error> {
     Ok(toml::from_str::<File>(text)?.models)
 }
 
+/// The first model of a file whose name has dots and no quotes, so that its table is another's.
+pub fn unquoted(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let name = line.trim().strip_prefix("[models.")?.split_once(']')?.0;
+        let name = name.strip_suffix(".headers").unwrap_or(name);
+        (name.contains('.') && !name.contains(['"', '\''])).then_some(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +141,17 @@ mod tests {
             ["[models.a]\nbond = 1", "[models.a]\nmost_written = 0", "[models.a]\nbound = \"n\"", "x = 1"]
         {
             assert!(read(wrong).unwrap_err().to_string().contains("line"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_dots_and_no_quotes_is_found() {
+        for (text, found) in [
+            ("[models.a]\n[models.gpt-4.1]\n", Some("gpt-4.1")),
+            ("[models.gpt-4.1.headers]", Some("gpt-4.1")),
+            ("[models.\"gpt-4.1\"]\n[models.a.headers]\n# [models.b.c]", None),
+        ] {
+            assert_eq!(unquoted(text), found, "{text}");
         }
     }
 

@@ -75,6 +75,11 @@ const OWN: [&str; 21] = [
 /// Of those, what says that a model is not there.
 const MODEL_MISSING: [&str; 4] =
     ["invalid_model", "model_not_found", "model_not_found_error", "deploymentnotfound"];
+/// The same in what they write for people, which begins with it: further on, a client's own words may stand.
+const MODEL_MISSING_WORDS: [&str; 5] =
+    ["invalid model name", "not a valid model id", "unknown model", "model not found", "no such model"];
+/// Letters that are looked at for it.
+const BEGINNING: usize = 200;
 
 impl Fault {
     /// Reads a body, or the data of an event that says it is an error.
@@ -218,6 +223,19 @@ impl Fault {
 
     /// Whether it speaks of the server's own money, keys or models.
     pub fn is_own(&self) -> bool {
+        self.is_of_its_account() || self.lacks_the_model()
+    }
+
+    /// Whether it says that the model is not there. The gateway chose the name that the server was asked for.
+    fn lacks_the_model(&self) -> bool {
+        let words = self.message.as_deref().unwrap_or_default();
+        let beginning: String = words.chars().take(BEGINNING).collect();
+        let beginning = beginning.to_ascii_lowercase();
+        self.param.as_deref() == Some("model")
+            || MODEL_MISSING_WORDS.iter().any(|words| beginning.contains(words))
+    }
+
+    fn is_of_its_account(&self) -> bool {
         let said = [&self.code, &self.kind].into_iter().flatten();
         let own = said.map(|word| word.to_ascii_lowercase()).any(|word| OWN.contains(&word.as_str()));
         let words = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -252,7 +270,7 @@ impl Fault {
             403 if words.contains("moderation") || words.contains("flagged") => Whose::Request,
             400 | 413 | 414 | 415 | 416 | 422 | 431 if !own => Whose::Request,
             404 if !own && self.is_of_a_field() => Whose::Request,
-            429 | 503 | 529 if !own => Whose::Busy,
+            429 | 503 | 529 if !self.is_of_its_account() => Whose::Busy,
             _ => Whose::Server,
         }
     }
@@ -467,6 +485,37 @@ mod tests {
         assert_eq!(of_a_field.whose(StatusCode::NOT_FOUND), Whose::Request);
         for status in [429, 503, 529] {
             assert_eq!(plain.whose(StatusCode::from_u16(status).unwrap()), Whose::Busy);
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_is_the_servers_own_trouble() {
+        let late = format!(r#"{{"error":{{"message":"bad input: {} no such model"}}}}"#, "x".repeat(200));
+        for (status, body, whose) in [
+            (
+                400,
+                r#"{"error":{"message":"/chat/completions: Invalid model name passed in model=example-small. Call `/v1/models` to view available models for your key.","type":null,"param":null,"code":"400"}}"#,
+                Whose::Server,
+            ),
+            (400, r#"{"error":{"message":"xyz is not a valid model ID","code":400}}"#, Whose::Server),
+            (400, r#"{"error":"Unknown model: m"}"#, Whose::Server),
+            (422, r#"{"error":{"message":"no","param":"model"}}"#, Whose::Server),
+            (
+                400,
+                r#"{"error":{"message":"no","param":"response_format.json_schema.model"}}"#,
+                Whose::Request,
+            ),
+            (400, r#"{"error":{"message":"this model takes no pictures","param":null}}"#, Whose::Request),
+            (
+                400,
+                r#"{"error":{"message":"the model's context is 4096","param":"messages"}}"#,
+                Whose::Request,
+            ),
+            (400, &late, Whose::Request),
+            (429, r#"{"error":{"message":"too fast","param":"model"}}"#, Whose::Busy),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Fault::read(body.as_bytes()).whose(status), whose, "{status} {body}");
         }
     }
 

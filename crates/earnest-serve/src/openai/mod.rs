@@ -7,7 +7,7 @@ pub mod count;
 pub mod dialect;
 pub mod events;
 pub mod fault;
-mod mend;
+pub(crate) mod mend;
 pub mod request;
 pub mod usage;
 

@@ -28,9 +28,11 @@ use super::usage::{UsageClaim, is_request_id};
 use super::{PATHS, READY};
 use crate::once::Once;
 use crate::openai::Endpoint;
+use crate::openai::answer::is_the_model;
 use crate::openai::dialect::Dialect;
+use crate::openai::fault::Whose;
 use crate::openai::request::{Added, Asked, Most};
-use crate::packing::Packing;
+use crate::packing::{Packing, Unpacked};
 use crate::request_id::{is_traceparent, uuid_of};
 use crate::upstream::{Client, Upstream};
 
@@ -44,12 +46,10 @@ fn passes(name: &HeaderName) -> bool {
         ["content-type", "llm_provider-retry-after", "retry-after", "retry-after-ms", "x-should-retry"];
     known.contains(&name.as_str()) || name.as_str().contains("ratelimit")
 }
-/// What no request explains, or hardly.
-fn is_ill(status: StatusCode) -> bool {
-    !status.is_success() && ![400, 413, 422].contains(&status.as_u16())
-}
 /// How long a request's body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a refusal may take to come.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a provider answers with.
 pub(super) struct Desk {
@@ -154,7 +154,8 @@ impl Desk {
         }
         let (parts, body) = request.into_parts();
         if method == Method::GET {
-            let answer = self.ask(self.upstream.models(), &parts.headers, Bytes::new()).await?;
+            let ask = self.upstream.models();
+            let answer = self.ask(&self.upstream, path, ask, &parts.headers, Bytes::new()).await?;
             return Ok(Passing::response(answer, None, self.patience));
         }
         let id = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok());
@@ -184,23 +185,53 @@ impl Desk {
         let json = HeaderValue::from_static("application/json");
         let kind = parts.headers.get(header::CONTENT_TYPE).cloned().unwrap_or(json);
         let ask = upstream.post(asked.endpoint).header(header::CONTENT_TYPE, kind);
-        let answer = self.ask(ask.header("x-request-id", uuid_of(id)), &parts.headers, body).await;
-        let answer = answer.inspect_err(|Refusal(.., why)| {
-            entry.line.end = End::Broken;
-            self.tell_of(|| why.clone());
-        })?;
-        if is_ill(answer.status()) {
-            self.tell_of(|| format!("the upstream answered {} at {path}", answer.status()));
-        }
+        let ask = ask.header("x-request-id", uuid_of(id));
+        let answer = self.ask(upstream, path, ask, &parts.headers, body).await;
+        let answer = answer.inspect_err(|_| entry.line.end = End::Broken)?;
         entry.line.status = answer.status().as_u16();
-        let entry = Entry { serving: entry, key, most: asked.most };
+        let entry = Entry { serving: entry, key, most: asked.most, endpoint: asked.endpoint };
         Ok(Passing::response(answer, Some(entry), self.patience))
     }
 
-    fn tell_of(&self, ill: impl FnOnce() -> String) {
-        let ill = ill();
+    fn tell_of(&self, ill: String) {
         if self.told.is_new(&ill) {
             (self.tell)(ill);
+        }
+    }
+
+    /// A refusal, once for each reason: words with digits in them are ids, times and counts, and others each time.
+    fn tell_of_refusal(&self, upstream: &Upstream, path: &str, status: StatusCode, reason: Option<&str>) {
+        let words = reason.unwrap_or_default().split_whitespace();
+        let words = words.filter(|word| !word.contains(|letter: char| letter.is_ascii_digit()));
+        let kept = words.collect::<Vec<_>>().join(" ");
+        if self.told.is_new(&upstream.refused(path, status, Some(&kept))) {
+            (self.tell)(upstream.refused(path, status, reason));
+        }
+    }
+
+    /// Tells of an answer what is wrong with the upstream. The gateway does not use such an answer, and does not say so.
+    fn tell_of_answer(&self, line: &Line, endpoint: Endpoint, meter: &Meter) {
+        let Some((dialect, own)) = self.models.get(&line.model) else { return };
+        let Ok(status) = StatusCode::from_u16(line.status) else { return };
+        let upstream = own.as_ref().unwrap_or(&self.upstream);
+        if let Some(fault) = meter.refusal() {
+            // Under 200 it may name another.
+            let named = fault.status.and_then(|named| StatusCode::from_u16(named).ok());
+            let whose = match status.is_success() {
+                true => named.map_or(Whose::Server, |named| fault.whose(named)),
+                false => fault.whose(status),
+            };
+            if whose != Whose::Request {
+                self.tell_of_refusal(upstream, endpoint.path(), status, fault.message.as_deref());
+            }
+        }
+        let (name, called) = (line.model.as_str(), dialect.upstream(&line.model));
+        let names = [called, name].into_iter().chain(dialect.answers.iter().map(String::as_str));
+        if let Some(said) = meter.model().filter(|said| status.is_success() && !is_the_model(said, names)) {
+            let said: String = said.chars().take(128).collect();
+            self.tell_of(format!(
+                "its server answers as {said:?}; name that: --model {name}={called},{said}"
+            ));
         }
     }
 
@@ -233,6 +264,8 @@ impl Desk {
     /// what lies between a provider and its upstream.
     async fn ask(
         &self,
+        upstream: &Upstream,
+        path: &str,
         mut ask: Builder,
         headers: &HeaderMap,
         body: Bytes,
@@ -249,13 +282,15 @@ impl Desk {
         };
         let answer = match timeout(self.patience, self.client.request(ask)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.is_connect() => {
-                return bad("upstream_unreachable", "the provider's upstream cannot be reached".into());
-            }
-            Ok(Err(_)) => {
-                return bad("upstream_broken", "the provider's upstream broke off or is no HTTP".into());
+            Ok(Err(error)) => {
+                self.tell_of(upstream.unanswered(&error));
+                return match error.is_connect() {
+                    true => bad("upstream_unreachable", "the provider's upstream cannot be reached".into()),
+                    false => bad("upstream_broken", "the provider's upstream broke off or is no HTTP".into()),
+                };
             }
             Err(_) => {
+                self.tell_of(upstream.silent(self.patience));
                 let message = "the provider's upstream took too long".into();
                 return Err(Refusal(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message));
             }
@@ -263,20 +298,40 @@ impl Desk {
         let status = answer.status();
         // That is between the provider and its upstream; a client would take it for its own key's fault.
         if [401, 407].contains(&status.as_u16()) {
+            let path = path.strip_prefix("/v1").unwrap_or(path);
+            self.tell_of_refusal(upstream, path, status, reason(answer).await.as_deref());
             return bad("upstream_key", format!("the provider's upstream refuses the provider: {status}"));
         }
         if status.is_informational() {
-            return bad(
-                "upstream_broken",
-                format!("the provider's upstream answered {status} and nothing more"),
-            );
+            let message = format!("the provider's upstream answered {status} and nothing more");
+            self.tell_of(message.clone());
+            return bad("upstream_broken", message);
         }
         if Packing::of(answer.headers()).is_none() {
             let message = "the provider's upstream packed its answer though it was asked not to";
+            self.tell_of(message.into());
             return bad("upstream_encoding", message.into());
         }
         Ok(answer)
     }
+}
+
+/// Why an upstream refuses, as far as it says so.
+async fn reason(answer: Response<Incoming>) -> Option<String> {
+    let (parts, body) = answer.into_parts();
+    let mut body = Unpacked::of(&parts.headers, body)?;
+    let mut meter = Meter::of_refusal();
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Some(data) = frame.data_ref()
+                && !meter.read_refusal(data)
+            {
+                break;
+            }
+        }
+    };
+    let _ = timeout(REFUSAL_PATIENCE, reading).await;
+    meter.refusal()?.message
 }
 
 async fn received(body: Incoming) -> Result<Bytes, Refusal> {
@@ -296,6 +351,7 @@ struct Entry {
     serving: Serving,
     key: Arc<LinkKey>,
     most: Most,
+    endpoint: Endpoint,
 }
 
 /// An answer on its way: metered and hashed as it goes, sealed when it is over. The upstream is read as fast as the
@@ -331,7 +387,9 @@ impl Passing {
         patience: Duration,
     ) -> Response<AnswerBody> {
         let (parts, upstream) = answer.into_parts();
-        let (meter, hash, left) = (Meter::default(), Sha256::new(), LONGEST_ANSWER);
+        let refused = !parts.status.is_success();
+        let meter = if refused { Meter::of_refusal() } else { Meter::default() };
+        let (hash, left) = (Sha256::new(), LONGEST_ANSWER);
         let silence = Silence { patience, since: None, timer: None };
         let packing = Packing::of(&parts.headers).unwrap_or(Packing::None);
         let passing = Passing { upstream, silence, packing, meter, hash, left, entry };
@@ -343,8 +401,9 @@ impl Passing {
     }
 
     fn count(&mut self) {
-        if let Some(Entry { serving, most, .. }) = &mut self.entry {
+        if let Some(Entry { serving, most, endpoint, .. }) = &mut self.entry {
             self.meter.end();
+            serving.desk.tell_of_answer(&serving.line, *endpoint, &self.meter);
             serving.line.usage = self.meter.usage(most);
             serving.line.chunks = self.meter.chunks();
             serving.line.response_sha256 = B256::from_slice(&self.hash.clone().finalize());

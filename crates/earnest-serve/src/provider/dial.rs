@@ -29,7 +29,9 @@ use super::served::{Log, LogError};
 use super::{CHALLENGE, DOOR, HEADERS, PROTOCOL, PULSE, REQUESTS_WINDOW, RESETS, STREAM_WINDOW};
 use crate::once::Once;
 use crate::openai::dialect::Dialect;
-use crate::upstream::{self, NoUpstream, Upstream, shown, upstream_base};
+use crate::upstream::{
+    self, NoUpstream, Upstream, hint_of_silence, hint_of_status, innermost, shown, upstream_base,
+};
 
 /// What may be under way of one request.
 const REQUEST_WINDOW: u32 = 256 << 10;
@@ -135,15 +137,6 @@ impl From<reqwest::Error> for DialError {
     }
 }
 
-/// The innermost cause says it; the outer ones repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
-}
-
 fn client(read_timeout: Duration) -> Result<Client, DialError> {
     let builder = Client::builder().redirect(Policy::none()).no_proxy().http1_only();
     Ok(builder.connect_timeout(STEP).read_timeout(read_timeout).build()?)
@@ -238,19 +231,12 @@ pub async fn upstream_models(
     let hint = "is it the base of an OpenAI-compatible server, with /v1 at its end? --model NAME=UPSTREAM asks for no list";
     let ask = reqwest::Request::try_from(ask)?;
     let answer = client(STEP)?.execute(ask).await;
-    let there = match upstream.scheme() {
-        "https" => "does its server run there, with a certificate that this system trusts?",
-        _ => "does its server run there?",
-    };
-    let answer = answer.map_err(|error| unfit(innermost(&error), there))?;
-    if [401, 403].contains(&answer.status().as_u16()) {
-        return Err(unfit(
-            answer.status().to_string(),
-            "--upstream-key-env names the variable that has its key",
-        ));
-    }
-    if !answer.status().is_success() {
-        return Err(unfit(answer.status().to_string(), hint));
+    let answer = answer.map_err(|error| unfit(innermost(&error), hint_of_silence(upstream)))?;
+    let status = answer.status();
+    if !status.is_success() {
+        let refused = [401, 403].contains(&status.as_u16());
+        let hint = hint_of_status(status).filter(|_| refused).unwrap_or(hint);
+        return Err(unfit(status.to_string(), hint));
     }
     let list: List =
         serde_json::from_slice(&words(answer).await?).map_err(|error| unfit(error.to_string(), hint))?;

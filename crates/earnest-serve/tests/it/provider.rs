@@ -657,16 +657,36 @@ async fn a_provider_is_told_once_what_is_wrong_with_its_upstream() {
         let body = request.into_body().collect().await.expect("a body").to_bytes();
         let said: Value = serde_json::from_slice(&body).expect("JSON");
         let status = said["status"].as_u64().and_then(|status| u16::try_from(status).ok());
-        StatusCode::from_u16(status.expect("a number")).expect("a status")
+        (StatusCode::from_u16(status.expect("a number")).expect("a status"), said["says"].to_string())
     });
     let gate = Gate::open(Admission::Anyone).await;
-    let mut provider = provider("ill", &gate, &upstream(app).await);
+    let url = upstream(app).await;
+    let mut provider =
+        provider("ill", &gate, &format!("{}?key=secret", url.replace("//", "//name:password@")));
     provider.links = 2;
+    provider.models[0].dialect.answers = vec!["big".into()];
     let mut working = start(provider);
     let links = gate.links(2).await;
-    for status in [200, 503, 400, 401, 503, 422, 401, 503] {
+    let error = |why: &str| json!({"error": {"message": why}});
+    let answer = |model: &str| json!({"model": model, "choices": []});
+    for (status, says) in [
+        (200, answer("small")),
+        (200, answer("vendor's \"small\"")),
+        (200, answer("big-2026")),
+        (503, error("no room, try again in 27 s")),
+        (400, error("too long")),
+        (401, error("no key")),
+        (503, error("no room, try again in 28 s")),
+        (422, error("too long")),
+        (401, error("no key")),
+        (500, error("CUDA out of memory")),
+        (200, answer("noise")),
+        (200, error("an engine died")),
+        (200, answer("noise")),
+        (400, error("Invalid model name passed in model=small")),
+    ] {
         for link in &links {
-            let body = format!(r#"{{"model":"small","messages":[],"status":{status}}}"#);
+            let body = json!({"model": "small", "messages": [], "status": status, "says": says}).to_string();
             whole(link.send(ask(CHAT, body)).await.expect("an answer")).await;
         }
     }
@@ -674,13 +694,39 @@ async fn a_provider_is_told_once_what_is_wrong_with_its_upstream() {
     working.task.await.expect("no panic").expect("it stops");
     let news = working.news.lock().expect("not held");
     let ill: Vec<&str> = news.iter().filter_map(|told| told.strip_prefix("ill: ")).collect();
+    let at = format!("{url}/chat/completions");
+    let hint = "\n  hint: --upstream-key-env names the variable with its key; key_env does for a model with a url of its own";
     assert_eq!(
         ill,
         [
-            "the upstream answered 503 Service Unavailable at /v1/chat/completions",
-            "the provider's upstream refuses the provider: 401 Unauthorized"
+            format!("the upstream answered 503 Service Unavailable at {at}: no room, try again in 27 s"),
+            format!("the upstream answered 401 Unauthorized at {at}: no key{hint}"),
+            format!("the upstream answered 500 Internal Server Error at {at}: CUDA out of memory"),
+            "its server answers as \"noise\"; name that: --model small=vendor's \"small\",noise".into(),
+            format!("the upstream answered 200 OK at {at}: an engine died"),
+            format!(
+                "the upstream answered 400 Bad Request at {at}: Invalid model name passed in model=small"
+            ),
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_is_told_where_its_upstream_is_not() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("it");
+    let gate = Gate::open(Admission::Anyone).await;
+    let mut working = start(provider("gone", &gate, &format!("http://{gone}/v1")));
+    let (status, body, _) = whole(gate.link().await.send(ask(CHAT, BODY)).await.expect("an answer")).await;
+    let told: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(status, StatusCode::BAD_GATEWAY);
+    // The gateway hears no more than that.
+    assert_eq!(told["error"]["message"], "the provider's upstream cannot be reached");
+    working.stop.take().expect("once").send(()).expect("it listens");
+    working.task.await.expect("no panic").expect("it stops");
+    let news = working.news.lock().expect("not held");
+    let ill = news.iter().find_map(|told| told.strip_prefix("ill: ")).expect("it is told");
+    let expected = format!("the upstream http://{gone}/v1 cannot be reached: Connection refused");
+    assert!(ill.starts_with(&expected) && ill.contains("hint: does its server run there?"), "{ill}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

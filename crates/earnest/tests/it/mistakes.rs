@@ -51,6 +51,17 @@ fn every_mistake_says_what_to_do_instead() {
         ),
         (vec!["clock", "--forward", "soon"], "3 days"),
         (vec!["gateway", "--as", "gateway", "--port", "0"], "nobody can serve"),
+        (vec!["gateway", "--as", "gateway", "--port", "0"], "--open-door"),
+        (vec!["gateway", "--as", "gateway", "--model", "nope=x"], "--model is ignored"),
+        (
+            vec!["gateway", "--as", "gateway", "--upstream", "http://127.0.0.1:9/v1", "--model", "nope=x"],
+            "nobody can serve",
+        ),
+        (
+            vec!["gateway", "--as", "gateway", "--upstream", "http://127.0.0.1:9/v1", "--model", "nope=x"],
+            "--model NAME=x serves it",
+        ),
+        (vec!["gateway", "--as", "alice", "--open-door"], "--as gateway on a development chain"),
         (
             vec![
                 "gateway",

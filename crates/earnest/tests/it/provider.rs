@@ -33,6 +33,25 @@ async fn door(chain_id: u64) -> (String, Arc<Roster>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_provider_of_nothing_that_is_sold_does_not_start() {
+    let names = Names::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    names.listens_at(listener.local_addr().expect("it"));
+    let realm = Realm { chain_id: DEV_CHAIN_ID, revenue: Address::repeat_byte(9) };
+    let doors = Doors::new(realm, names.into(), Admission::Anyone, 8_000, Arc::default());
+    let terms = || async { axum::Json(json!({"price_list": {"models": [{"model": "sold"}]}})) };
+    let app = accept(doors).route("/earnest/terms", axum::routing::get(terms));
+    let url = format!("http://{}", listener.local_addr().expect("it"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let folder = folder("provider-unsold");
+    let told = tokio::task::spawn_blocking(move || {
+        refused(&folder, &["provider", "--gateway", &url, "--as", "alice", "--model", "nope=x"])
+    });
+    let told = told.await.expect("no panic");
+    assert!(told.contains("nothing to offer: the gateway sells sold, and not nope\n  hint: "), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_answers_stops_and_knows_what_it_served() {
     let (url, roster) = door(DEV_CHAIN_ID).await;
     let folder = folder("provider");

@@ -278,7 +278,8 @@ pub(super) fn put(to: &Transaction<'_>, totals: &mut Totals, entry: &Entry) -> R
             to.prepare_cached(
                 "INSERT INTO keys (id, hash, channel, name, models, per_day, total, created, revoked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                  ON CONFLICT (id) DO UPDATE SET name = excluded.name, models = excluded.models, per_day = excluded.per_day,
-                 total = excluded.total, revoked = excluded.revoked",
+                 total = excluded.total, revoked = excluded.revoked
+                 WHERE hash = excluded.hash AND channel = excluded.channel",
             )?
             .execute(params![
                 key.id,

@@ -253,6 +253,11 @@ impl<'s> Node<'s> {
 
     fn choice<'de, A: MapAccess<'de>>(mut self, mut map: A, position: usize) -> Result<(), A::Error> {
         let wrote = std::mem::take(&mut self.event.wrote);
+        if position > 0 {
+            for text in [&mut self.seen.text, &mut self.seen.plain, &mut self.event.again] {
+                text.part();
+            }
+        }
         let (mut index, mut choice, mut message) = (None, Choice::default(), false);
         while let Some((place, _)) = map.next_key_seed(Key(Place::Choice))? {
             match place {

@@ -18,14 +18,43 @@ fn is_address(text: &str) -> bool {
     })
 }
 
+/// Model tokens that a picture may have.
+const PICTURE: u64 = 16_384;
+
+/// What a model reads beside text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Medium {
+    Picture,
+    /// A film, a sound, a document.
+    Long,
+}
+
+impl Medium {
+    /// Model tokens that one may have.
+    fn most(self) -> u64 {
+        match self {
+            Medium::Picture => PICTURE,
+            Medium::Long => 16 * PICTURE,
+        }
+    }
+
+    /// The same of one that is sent along in so many bytes. A picture may be large in few.
+    fn most_of(self, bytes: u64) -> u64 {
+        match self {
+            Medium::Picture => PICTURE,
+            Medium::Long => self.most().min(bytes + PICTURE),
+        }
+    }
+}
+
 /// What a key stands for below a message or a tool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Type,
     FileId,
-    Medium,
-    Url,
-    Binary,
+    Medium(Medium),
+    Url(Medium),
+    Binary(Medium),
     /// What people write, addresses within it too.
     Words,
     Other,
@@ -70,8 +99,17 @@ pub(super) fn hosted(raw: &str) -> Option<BadRequest> {
 }
 
 impl<'d> Content<'_, 'd> {
-    fn medium(&mut self, text: &str) {
-        self.reading.media += 1;
+    /// One that is sent along is read as what it is, and not byte by byte.
+    fn sent(&mut self, medium: Medium, text: &str) {
+        let bytes = text.len() as u64;
+        self.reading.sent += bytes;
+        self.reading.media = self.reading.media.saturating_add(medium.most_of(bytes));
+        self.reading.read.binary(text.len());
+    }
+
+    /// One that is fetched, or that nobody expects here.
+    fn named(&mut self, medium: Medium, text: &str) {
+        self.reading.media = self.reading.media.saturating_add(medium.most());
         self.reading.read.binary(text.len());
     }
 
@@ -94,11 +132,11 @@ impl<'d> Content<'_, 'd> {
                     "a file_id is refused: what is kept at the provider has no price here; send the file";
                 self.reading.refusal.get_or_insert(bad(why, Some("file_id")));
             }
-            // Whatever it is, a model may make some thousand model tokens of it.
-            Part::Binary => self.medium(text),
-            _ if is_binary(text) => self.medium(text),
-            Part::Url => self.medium(text),
-            Part::Other if self.kind != What::Tools && is_address(text) => self.medium(text),
+            Part::Binary(medium) => self.sent(medium, text),
+            Part::Medium(medium) | Part::Url(medium) if is_binary(text) => self.sent(medium, text),
+            Part::Url(medium) => self.named(medium, text),
+            _ if is_binary(text) => self.named(Medium::Picture, text),
+            Part::Other if self.kind != What::Tools && is_address(text) => self.named(Medium::Picture, text),
             _ => self.reading.read.add(text),
         }
     }
@@ -127,16 +165,17 @@ impl<'d> Visitor<'d> for Content<'_, 'd> {
             let why = "a prompt that is kept at the provider is refused: it has no price here";
             self.reading.refusal.get_or_insert(bad(why, Some("prompt")));
         }
-        let medium = self.key == Part::Medium;
+        let medium = if let Part::Medium(medium) = self.key { Some(medium) } else { None };
         while let Some(name) = map.next_key_seed(Name)? {
             let part = match name.as_ref() {
                 "type" => Part::Type,
                 "file_id" => Part::FileId,
-                "image_url" | "video_url" | "audio_url" | "input_audio" | "file" => Part::Medium,
-                "file_url" => Part::Url,
-                "url" if medium => Part::Url,
-                "data" if medium => Part::Binary,
-                "file_data" | "encrypted_content" => Part::Binary,
+                "image_url" => Part::Medium(Medium::Picture),
+                "video_url" | "audio_url" | "input_audio" | "file" => Part::Medium(Medium::Long),
+                "file_url" => Part::Url(Medium::Long),
+                "url" if let Some(medium) = medium => Part::Url(medium),
+                "data" if let Some(medium) = medium => Part::Binary(medium),
+                "file_data" | "encrypted_content" => Part::Binary(Medium::Long),
                 "text" | "content" | "arguments" | "output" | "input" | "instructions" | "description" => {
                     Part::Words
                 }
@@ -198,8 +237,10 @@ impl<'d> Visitor<'d> for Content<'_, 'd> {
 impl Content<'_, '_> {
     fn visit_text(&mut self, text: &str) {
         // `"image_url": "https://…"`, as /v1/responses has it.
-        if self.key == Part::Medium && !is_binary(text) {
-            self.key = Part::Url;
+        if let Part::Medium(medium) = self.key
+            && !is_binary(text)
+        {
+            self.key = Part::Url(medium);
         }
         self.string(text);
     }

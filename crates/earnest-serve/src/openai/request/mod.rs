@@ -30,10 +30,10 @@ use names::{What, counts};
 const CHOICES: u64 = 128;
 /// Most prompts of one request.
 const PROMPTS: u64 = 2_048;
+/// Most fields of its own that a request has.
+const FIELDS: usize = 256;
 /// Model tokens that a chat template may add to what is sent.
 const TEMPLATE: u64 = 64;
-/// Model tokens that a picture, a sound or a file may have that is named and not sent along.
-const MEDIUM: u64 = 4_096;
 /// OpenAI takes no lower bound for `/v1/responses`, and proxies raise a lower one to it.
 const LEAST_RESPONSE: u64 = 16;
 
@@ -135,7 +135,9 @@ struct Reading<'d> {
     bound: Option<u64>,
     times: u64,
     prompts: u64,
+    /// Model tokens of pictures, films, sounds and documents at most, and bytes of those that are sent along.
     media: u64,
+    sent: u64,
     /// It goes on with what the server keeps.
     keeps: bool,
     echo: bool,
@@ -374,6 +376,7 @@ impl<'d> Reading<'d> {
             times: 1,
             prompts: 1,
             media: 0,
+            sent: 0,
             keeps: false,
             echo: false,
             read: Text::default(),
@@ -408,6 +411,7 @@ impl<'d> Reading<'d> {
             times,
             prompts,
             media,
+            sent,
             keeps,
             echo,
             read,
@@ -432,7 +436,8 @@ impl<'d> Reading<'d> {
         }
         let choices = times * prompts;
         let output = if writes { each.saturating_mul(choices) } else { 0 };
-        let input = (body.len() as u64 + TEMPLATE * prompts).saturating_add(MEDIUM * media);
+        let text = (body.len() as u64).saturating_sub(sent);
+        let input = (text + TEMPLATE * prompts).saturating_add(media);
         let input = input.saturating_add(dialect.state.filter(|_| keeps).unwrap_or(0));
         let most = Most {
             service: endpoint.service(),
@@ -551,6 +556,11 @@ impl<'d> Visitor<'d> for Top<'_, 'd> {
                 Ok(what) => what,
                 Err(refusal) => return Err(refuse(reading, refusal)),
             };
+            // Each is held against those before it.
+            if reading.keys.len() >= FIELDS {
+                let why = format!("the request has more than {FIELDS} fields");
+                return Err(refuse(reading, bad(why, None)));
+            }
             if let Cow::Borrowed(text) = name {
                 let at = reading.place(text);
                 // A second one might be the one that counts for the provider.

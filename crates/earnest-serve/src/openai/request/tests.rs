@@ -163,6 +163,17 @@ fn what_changes_the_cost_counts_or_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_request_has_only_so_many_fields() {
+    let body = |fields: usize, value: &str| {
+        let more: String = (0..fields).map(|number| format!(",\"max_tokens_of_{number}\":{value}")).collect();
+        format!("{{\"model\":\"a\"{more}}}")
+    };
+    assert!(read(Endpoint::Chat, &body(255, "null")).is_ok());
+    let why = read(Endpoint::Chat, &body(1_000_000, "null")).unwrap_err().why;
+    assert!(why.contains("more than 256 fields"), "{why}");
+}
+
+#[test]
 fn pictures_and_what_is_kept_have_room_in_the_reserve() {
     let asks = |content: Value| {
         let body = json!({"model": "a", "messages": [{"role": "user", "content": content}]}).to_string();
@@ -171,13 +182,26 @@ fn pictures_and_what_is_kept_have_room_in_the_reserve() {
     };
     assert_eq!(asks(json!("see https://example.org/x and data: y")), 0);
     assert_eq!(asks(json!([{"type": "text", "text": "https://example.org"}])), 0);
-    for url in ["https://example.org/x.png", "HTTPS://example.org", "gs://b/x", "data:image/png;base64,AA=="]
-    {
-        assert_eq!(asks(json!([{"type": "image_url", "image_url": {"url": url}}])), 4_096, "{url}");
+    const PICTURE: u64 = 16_384;
+    for url in ["https://example.org/x.png", "HTTPS://example.org", "gs://b/x"] {
+        assert_eq!(asks(json!([{"type": "image_url", "image_url": {"url": url}}])), PICTURE, "{url}");
+        assert_eq!(asks(json!([{"type": "video_url", "video_url": {"url": url}}])), 16 * PICTURE, "{url}");
     }
-    assert_eq!(asks(json!([{"type": "input_image", "image_url": "https://x"}])), 4_096);
-    assert_eq!(asks(json!([{"type": "video", "video": ["https://a", "https://b"]}])), 2 * 4_096);
-    assert_eq!(asks(json!([{"type": "file", "file": {"file_data": "JVBERi0="}}])), 4_096);
+    assert_eq!(asks(json!([{"type": "input_image", "image_url": "https://x"}])), PICTURE);
+    assert_eq!(asks(json!([{"type": "input_file", "file_url": "https://x"}])), 16 * PICTURE);
+    assert_eq!(asks(json!([{"type": "video", "video": ["https://a", "https://b"]}])), 2 * PICTURE);
+    assert_eq!(asks(json!([{"type": "file", "file": {"file_data": "JVBERi0="}}])), PICTURE);
+    // What is sent along is not read byte by byte, however long; text that looks like it may be.
+    let url = format!("data:image/png;base64,{}", "A".repeat(1 << 20));
+    let picture = json!({"model": "a", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]});
+    let most = read(Endpoint::Chat, &picture.to_string()).unwrap().most;
+    assert!((PICTURE..PICTURE + 300).contains(&most.usage.input), "{most:?}");
+    assert_eq!(asks(json!([{"type": "text", "text": url}])), PICTURE);
+    let sound =
+        json!([{"type": "input_audio", "input_audio": {"data": "A".repeat(1 << 20), "format": "wav"}}]);
+    let sound = json!({"model": "a", "messages": [{"role": "user", "content": sound}]});
+    let most = read(Endpoint::Chat, &sound.to_string()).unwrap().most;
+    assert!((16 * PICTURE..16 * PICTURE + 300).contains(&most.usage.input), "{most:?}");
     let kept = Dialect { state: Some(50_000), ..Dialect::default() };
     let most = |body: &str| {
         Asked::read(Endpoint::Responses, body.to_owned().into_bytes().into(), &kept, 9)

@@ -382,3 +382,34 @@ async fn only_the_owner_looks_into_a_folder_that_the_gateway_made() {
     let mode = std::fs::metadata(&lab.gateway.settings.folder).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
+
+/// The public name of a key is the beginning of its hash, and stands in every receipt: whoever makes another hash that
+/// begins alike has nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_makes_a_key_with_anothers_name() {
+    let mut lab = Lab::open("same-name").await;
+    let alice = lab.holder("alice", 1_000_000).await;
+    let bob = lab.holder("bob", 1_000_000).await;
+    assert_eq!(asks(&lab, &alice).await, 200);
+    let mut alike = books::hash_of(&alice.secret);
+    alike[8..].fill(7);
+    let id = books::key_id(alike);
+    assert_eq!(id, books::key_id(books::hash_of(&alice.secret)));
+    let limits = || Wanted { total: Some(1), ..Wanted::default() };
+    let create =
+        |name: &str| Order::CreateKey { hash: alike, name: name.into(), limits: limits(), voucher: None };
+    let start = now_ms() + 10_000;
+    for (turn, holder) in (0..).zip([&bob, &alice]) {
+        let (status, answer) = ordered(&lab, holder, &create("mine"), start + turn).await;
+        assert!(status >= 400, "{status} {answer}");
+    }
+    // What would write over the row does not, either.
+    let row = lab.gateway.books.key(books::hash_of(&bob.secret)).unwrap().row.read().unwrap().clone();
+    let forged =
+        earnest_serve::gateway::journal::KeyRow { id: id.clone(), hash: alike, revoked: true, ..row };
+    lab.gateway.journal.write(Entry::Key(forged));
+    lab.restart().await;
+    assert_eq!(asks(&lab, &alice).await, 200, "her key is as it was");
+    let (_, usage) = lab.get(&bob.secret, "/earnest/usage?by=key").await;
+    assert!(!usage.to_string().contains(&id), "{usage}");
+}

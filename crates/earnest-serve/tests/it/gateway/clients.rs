@@ -276,24 +276,27 @@ async fn a_path_that_is_a_little_wrong_is_told_so_in_json() {
             body.len()
         )
     };
-    for path in [
-        "/v1/chat/completions/",
-        "//v1/chat/completions",
-        "/v1//chat/completions",
-        "/v1/v1/chat/completions",
-        "/chat/completions",
-        "/v1/Chat/Completions",
-        "/v1/chat/completions/../completions",
-        "/v1/chat%2Fcompletions",
-        "/v1/",
-        "/",
+    for (path, of_the_base) in [
+        ("/v1/chat/completions/", true),
+        ("//v1/chat/completions", true),
+        ("/v1//chat/completions", true),
+        ("/v1/v1/chat/completions", true),
+        ("/chat/completions", true),
+        ("/v1/chat/completions/chat/completions", true),
+        ("/v1/responses/chat/completions?a=b", true),
+        ("/v1/Chat/Completions", false),
+        ("/v1/chat/completions/../completions", true),
+        ("/v1/chat%2Fcompletions", false),
+        ("/v1/nothing", false),
+        ("/v1/", false),
+        ("/", false),
     ] {
         let told = send(&lab, ask("POST", path).as_bytes()).await;
         assert_eq!((told.status, told.code().as_str()), (404, "unknown_url"), "{path}: {told:?}");
         assert_eq!(told.header("content-type"), Some("application/json"), "{path}");
-        let hinted =
-            String::from_utf8_lossy(&told.body).contains("/v1 is missing at the end of the base URL");
-        assert_eq!(hinted, path == "/chat/completions", "{path}: {told:?}");
+        let hinted = String::from_utf8_lossy(&told.body)
+            .contains(": the base URL ends in /v1, and the path follows it");
+        assert_eq!(hinted, of_the_base, "{path}: {told:?}");
     }
     for (method, path, status) in [
         ("GET", "/v1/chat/completions", 405),

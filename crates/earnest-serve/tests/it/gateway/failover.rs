@@ -24,6 +24,10 @@ use earnest_serve::server::Limits;
 enum Ill {
     Status(u16),
     Silent,
+    /// It sends the head of an answer, and nothing more.
+    HeadOnly,
+    /// Behind the head come signs of life for ever.
+    SignsOfLife,
     Garbage,
     Page,
     Empty,
@@ -36,7 +40,7 @@ enum Ill {
     Nothing,
 }
 
-const ILLS: [Ill; 27] = [
+const ILLS: [Ill; 29] = [
     Ill::Status(401),
     Ill::Status(402),
     Ill::Status(403),
@@ -55,6 +59,8 @@ const ILLS: [Ill; 27] = [
     Ill::Status(503),
     Ill::Status(529),
     Ill::Silent,
+    Ill::HeadOnly,
+    Ill::SignsOfLife,
     Ill::Garbage,
     Ill::Page,
     Ill::Empty,
@@ -65,6 +71,12 @@ const ILLS: [Ill; 27] = [
     Ill::Redirect,
     Ill::OtherShape,
 ];
+
+impl Ill {
+    fn is_silent(self) -> bool {
+        [Ill::Silent, Ill::HeadOnly, Ill::SignsOfLife].contains(&self)
+    }
+}
 
 struct Server {
     ill: Mutex<Ill>,
@@ -97,6 +109,18 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
             (status, axum::Json(json!({"error": {"message": "its own trouble"}}))).into_response()
         }
         Ill::Silent => std::future::pending().await,
+        Ill::HeadOnly => {
+            let nothing = futures_util::stream::pending::<Result<&str, std::io::Error>>();
+            (kind, Body::from_stream(nothing)).into_response()
+        }
+        Ill::SignsOfLife => {
+            let sign = if streams { ": still here\n\n" } else { " " };
+            let signs = futures_util::stream::repeat(sign).then(async |sign| {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok::<_, std::io::Error>(sign)
+            });
+            (kind, Body::from_stream(signs)).into_response()
+        }
         Ill::Garbage => (kind, "data data data").into_response(),
         Ill::Page => ([("content-type", "text/html")], "<html><body>log in</body></html>").into_response(),
         Ill::Empty => (kind, "").into_response(),
@@ -152,7 +176,7 @@ async fn whatever_ails_the_first_the_second_serves() {
         *sick.ill.lock().unwrap() = ill;
         for stream in [false, true] {
             // An answer in one piece may take its time: whoever waits for one has waited for all.
-            if (ill, stream) == (Ill::Silent, false) {
+            if !stream && ill.is_silent() {
                 continue;
             }
             lab.gateway.routes.forget();
@@ -181,8 +205,8 @@ async fn random_troubles_charge_only_what_is_delivered() {
     for turn in 0..300 {
         for server in &servers {
             let ill = ILLS[dice.random_range(0..ILLS.len())];
-            let silent = ill == Ill::Silent;
-            *server.ill.lock().unwrap() = if silent || dice.random_ratio(1, 2) { Ill::Nothing } else { ill };
+            *server.ill.lock().unwrap() =
+                if ill.is_silent() || dice.random_ratio(1, 2) { Ill::Nothing } else { ill };
         }
         let stream = dice.random_ratio(1, 2);
         let before: usize = servers.iter().map(|server| server.asked.load(Ordering::SeqCst)).sum();
@@ -198,4 +222,19 @@ async fn random_troubles_charge_only_what_is_delivered() {
         assert_eq!(lab.charged_at_rest(&holder.secret).await, served * 11, "turn {turn}");
     }
     assert!((100..300).contains(&served), "{served}");
+}
+
+/// Whoever waited in vain for an answer in one piece is told so, and asks another next time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_alone_is_no_answer() {
+    let (lab, [sick, well], holder) = two("head-alone").await;
+    for ill in [Ill::HeadOnly, Ill::SignsOfLife] {
+        *sick.ill.lock().unwrap() = ill;
+        lab.gateway.routes.forget();
+        for turn in 0..5 {
+            let (status, answer) = lab.chat(&holder.secret, &asks(false)).await;
+            assert_eq!(status, if turn < 3 { 504 } else { 200 }, "{ill:?} {turn}: {answer}");
+        }
+        assert_eq!(well.asked.swap(0, Ordering::SeqCst), 2);
+    }
 }

@@ -294,3 +294,30 @@ async fn a_receipt_is_the_gateways_alone() {
         assert_eq!((text.matches("earnest-").count(), text.matches("two").count()), (1, 1), "{text}");
     }
 }
+
+/// Little that unpacks to much: it is unpacked one by one, in room of its own, and nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_bodies_hold_up_nobody() {
+    use std::io::Write;
+    let lab = Lab::open("packed").await;
+    let (thief, honest) = (lab.holder("thief", 1_000_000).await, lab.holder("honest", 1_000_000).await);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let head = br#"{"model":"tiny","messages":[],"max_tokens":1,"x":""#;
+    encoder.write_all(head).unwrap();
+    for _ in 0..15 {
+        encoder.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    let packed = encoder.finish().unwrap();
+    assert!(packed.len() < 32 << 10);
+    let asks = (0..60).map(|_| {
+        let ask = lab.client.post(format!("{}/v1/chat/completions", lab.base)).bearer_auth(&thief.secret);
+        let ask = ask.header("content-encoding", "gzip").body(packed.clone());
+        async move { ask.send().await.unwrap().status().as_u16() }
+    });
+    let question = hello();
+    let (told, served) =
+        tokio::join!(futures_util::future::join_all(asks), lab.chat(&honest.secret, &question));
+    assert_eq!(served.0, 200);
+    assert!(told.iter().all(|status| [400, 429].contains(status)), "{told:?}");
+    assert_eq!(lab.charged_at_rest(&thief.secret).await, 0);
+}

@@ -71,6 +71,35 @@ async fn who_leaves_a_long_answer_pays_in_proportion_and_gets_the_same_one_for_t
     assert_eq!(lab.oracle.count(), 2);
 }
 
+/// What stands behind the text weighs nothing: whoever leaves there has had all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_behind_the_text_pays_for_all_of_it() {
+    let lab = Lab::open("left-behind").await;
+    let holder = lab.holder("alice", 1_000_000_000).await;
+    let mut body = hello();
+    body["max_tokens"] = json!(3_000_000);
+    let answer = json!({
+        "id": "c", "object": "chat.completion", "model": "tiny",
+        "choices": [{"index": 0, "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "eightby ".repeat(1 << 16)}}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 120_000},
+        "prompt_logprobs": "-0.125, ".repeat(3 << 20),
+    });
+    let answer = answer.to_string();
+    // The map is sorted by name: what is beside is to stand behind.
+    let (at, beside) = (answer.find("\"prompt_logprobs\"").unwrap(), answer.find("\"usage\"").unwrap());
+    let (before, behind) = (&answer[..at], &answer[beside..answer.len() - 1]);
+    let answer = format!("{before}{behind},{}}}", answer[at..beside].trim_end_matches(','));
+    assert!(serde_json::from_str::<Value>(&answer).is_ok());
+    lab.oracle.says(200, "application/json", answer);
+    let mut stream = narrow(&lab).await;
+    stream.write_all(&request(&holder, &body)).await.unwrap();
+    let mut taken = vec![0; (512 << 10) + 2_000];
+    stream.read_exact(&mut taken).await.unwrap();
+    drop(stream);
+    assert_eq!(lab.charged_at_rest(&holder.secret).await, cost(7, 120_000));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_before_the_first_byte_pays_nothing_and_who_leaves_at_the_last_pays_all() {
     let lab = Lab::open("edges").await;
@@ -91,6 +120,28 @@ async fn who_leaves_before_the_first_byte_pays_nothing_and_who_leaves_at_the_las
         // A short answer is the system's as a whole, or not at all.
         assert!(paid == each || (read == 0 && paid == 0), "{read} bytes for {paid}");
     }
+    // Who leaves while the provider is at work is counted, too.
+    lab.oracle.answers(|_| std::future::pending().boxed());
+    let mut stream = narrow(&lab).await;
+    stream.write_all(&request(&holder, &hello())).await.unwrap();
+    let asked = lab.oracle.count();
+    while lab.oracle.count() == asked {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let left = || {
+        let text = lab.gateway.metrics.text();
+        let line = text.lines().find(|line| line.contains("status=\"left\""));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    };
+    let before: u64 = left();
+    drop(stream);
+    for _ in 0..200 {
+        if left() == before + 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody has left, say the metrics");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -189,6 +189,18 @@ async fn an_idempotency_key_makes_two_requests_one() {
     let mut statuses = [one.unwrap().status().as_u16(), two.unwrap().status().as_u16()];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);
+    // One that is not plain must not pass unheard: then it would be paid twice.
+    for odd in [&b"caf\xc3\xa9"[..], b"\xff"] {
+        let odd = axum::http::HeaderValue::from_bytes(odd).unwrap();
+        for name in ["idempotency-key", "earnest-price-version"] {
+            let told = lab.post(&holder.secret, "/chat/completions", &hello()).header(name, &odd);
+            let told = told.send().await.unwrap();
+            assert_eq!(told.status(), 400, "{name}");
+        }
+    }
+    let twice = lab.post(&holder.secret, "/chat/completions", &hello());
+    let twice = twice.header("idempotency-key", "d").header("idempotency-key", "e").send().await.unwrap();
+    assert_eq!(twice.status(), 400);
     // The same bytes for another endpoint are another request.
     let other = lab.post(&holder.secret, "/completions", &hello()).header("idempotency-key", "c");
     let other = other.send().await.unwrap();

@@ -337,3 +337,24 @@ async fn a_server_that_is_told_no_bound_is_asked_once_more_and_the_next_time_at_
     let (status, refused) = lab.chat(&holder.secret, &bounded).await;
     assert_eq!((status, refused["error"]["param"].as_str()), (400, Some("max_tokens")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_an_upstream_is_no_clients_to_know() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let lab = Lab::on(PLAN, "unreached", Limits::for_gateway(), |settings| {
+        settings.upstreams = vec![Upstream {
+            url: format!("http://{gone}/v1"),
+            key: None,
+            headers: Default::default(),
+            models: vec![("chat".into(), called("m"))],
+            concurrency: 100,
+            provider: key("gateway").address(),
+        }];
+    })
+    .await;
+    let holder = lab.holder("alice", 1_000_000_000).await;
+    let mut asked = hello();
+    asked["model"] = json!("chat");
+    let (status, told) = lab.chat(&holder.secret, &asked).await;
+    assert_eq!((status, told["error"]["message"].as_str()), (503, Some("the upstream cannot be reached")));
+}
