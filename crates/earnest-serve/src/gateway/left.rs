@@ -12,6 +12,7 @@ use earnest_core::charge::{Rates, Usage};
 use super::job::Job;
 use super::journal::Charge;
 use super::route::Served;
+use super::serve::SHORT;
 use crate::openai::Endpoint;
 use crate::openai::answer::{Counted, Seen};
 use crate::openai::count::Text;
@@ -116,8 +117,18 @@ impl Left {
         }
     }
 
-    /// Its reader has left, when so many bytes were taken: that part is charged, rounded up, and the answer is kept.
-    pub fn go(mut self, job: Job, taken: u64) {
+    /// Its reader has left, when so many bytes were taken: that part is charged, rounded up, and the answer is kept. A long one is
+    /// looked through beside the threads that serve.
+    pub fn leave(self, job: Job, taken: u64) {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if self.bytes.len() > SHORT => {
+                drop(runtime.spawn_blocking(move || self.go(job, taken)));
+            }
+            _ => self.go(job, taken),
+        }
+    }
+
+    fn go(mut self, job: Job, taken: u64) {
         let gateway = job.gateway.clone();
         if taken <= self.paid_bytes {
             job.forget();

@@ -38,8 +38,8 @@ use crate::packing::{Unread, unpacked};
 pub const BODY: usize = 16 << 20;
 /// Bytes of a body that is too long, and read to its end so that the client hears of it.
 const OVERLONG: usize = 256 << 20;
-/// Bytes of a body that is read at once.
-const SHORT: usize = 256 << 10;
+/// Bytes of a body, or of an answer, that is read at once.
+pub(super) const SHORT: usize = 256 << 10;
 /// Why a long body is not held.
 const TOO_MANY_BODIES: &str = "this gateway reads as many long requests as it can at once";
 /// Bytes of a JSON answer at most.

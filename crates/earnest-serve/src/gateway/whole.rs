@@ -23,11 +23,11 @@ use super::left::Left;
 use super::refusal::Refusal;
 use super::room::Room;
 use super::route::{Begun, Body, Served};
-use super::serve::{ANSWER, Failed};
+use super::serve::{ANSWER, Failed, SHORT};
 use super::tries::Trouble;
 use super::{crash, decimal};
 use crate::openai::Endpoint;
-use crate::openai::answer::{Counted, Event, Seen, is_the_model};
+use crate::openai::answer::{Counted, Event, NotJson, Seen, is_the_model};
 use crate::openai::events::begins_as_events;
 use crate::openai::fault::Fault;
 use crate::openai::request::Asked;
@@ -53,8 +53,13 @@ pub async fn whole(
         }
     };
     crash::point("answered");
-    let mut seen = Seen::default();
-    let event = match readable(&came, &mut seen, asked, &served) {
+    let reading = |bytes: &Bytes| {
+        let mut seen = Seen::default();
+        let event = seen.read(bytes);
+        (seen, event)
+    };
+    let (mut seen, event) = beside(&came, reading).await;
+    let event = match readable(&came, &mut seen, event, asked, &served) {
         Ok(event) => event,
         Err(trouble) => {
             if matches!(trouble, Trouble::Next(_)) {
@@ -63,8 +68,11 @@ pub async fn whole(
             return Err(Box::new((Some(job), trouble)));
         }
     };
+    let sha256 = |bytes: &Bytes| B256::from_slice(&Sha256::digest(bytes));
+    let mut hash = None;
     let sealed = if served.seals() {
-        let sha = B256::from_slice(&Sha256::digest(&came));
+        let sha = beside(&came, sha256).await;
+        hash = Some(sha);
         let stated = seen.stated(&job.most);
         match sealed_usage(trailers.as_ref(), &served, &job.id, sha, stated) {
             Ok(sealed) => sealed,
@@ -85,11 +93,17 @@ pub async fn whole(
     let mut bytes = came;
     if event.model.as_deref().is_some_and(|said| said != asked.model) {
         bytes = renamed(&bytes, 0, &event.model_at, &asked.model);
+        hash = None;
     }
     if counted.estimated {
-        bytes = with_usage(bytes, asked.endpoint, &counted);
+        let endpoint = asked.endpoint;
+        bytes = beside(&bytes, move |bytes| with_usage(bytes.clone(), endpoint, &counted)).await;
+        hash = None;
     }
-    let sha = B256::from_slice(&Sha256::digest(&bytes));
+    let sha = match hash {
+        Some(sha) => sha,
+        None => beside(&bytes, sha256).await,
+    };
     let complete = !seen.failed;
     let charge = job.charge(&served, counted, complete, Some(sha).filter(|_| complete), true);
     let receipt = encoded(&charge.receipt);
@@ -127,7 +141,7 @@ pub async fn whole(
                             crash::point("written");
                             job.record(charge);
                         }
-                        Ended::After(written) => left.go(job, written.bytes),
+                        Ended::After(written) => left.leave(job, written.bytes),
                     }
                     drop(room);
                 }),
@@ -138,6 +152,15 @@ pub async fn whole(
     connection.carry(delivery.clone(), head);
     *response.body_mut() = AxumBody::new(Whole::new(answer, delivery));
     Ok(response)
+}
+
+/// Does what takes as long as the bytes are many: of long ones beside the threads that serve.
+async fn beside<T: Send + 'static>(bytes: &Bytes, work: impl FnOnce(&Bytes) -> T + Send + 'static) -> T {
+    if bytes.len() <= SHORT {
+        return work(bytes);
+    }
+    let bytes = bytes.clone();
+    tokio::task::spawn_blocking(move || work(&bytes)).await.expect("it does not panic")
 }
 
 /// What is left of an answer whose reader was cut off.
@@ -153,7 +176,7 @@ pub async fn the_rest(job: Job, left: Left, connection: &Arc<Connection>) -> Res
     let head = head_length(headers);
     let delivery = Delivery::new(move |ended| match ended {
         Ended::Whole => job.record(charge),
-        Ended::After(written) => left.go(job, written.bytes),
+        Ended::After(written) => left.leave(job, written.bytes),
     });
     durable(&gateway, lease).await?;
     connection.carry(delivery.clone(), head);
@@ -168,13 +191,18 @@ fn head_length(headers: &HeaderMap) -> u64 {
 }
 
 /// Reads a JSON answer, or says why it is none.
-fn readable(bytes: &Bytes, seen: &mut Seen, asked: &Asked, served: &Served) -> Result<Event, Trouble> {
+fn readable(
+    bytes: &Bytes,
+    seen: &mut Seen,
+    event: Result<Event, NotJson>,
+    asked: &Asked,
+    served: &Served,
+) -> Result<Event, Trouble> {
     let next = |why: String| Trouble::Next(Refusal::Upstream(why));
     if begins_as_events(bytes) {
         return Err(next("the provider answered with a stream where JSON was asked for".into()));
     }
-    let event =
-        seen.read(bytes).map_err(|error| next(format!("the provider's answer is not JSON: {error}")))?;
+    let event = event.map_err(|error| next(format!("the provider's answer is not JSON: {error}")))?;
     // What a choice came to before it failed was made, and is given as it is.
     seen.failed |= event.choice_error && seen.wrote();
     if event.error || event.choice_error && !seen.failed || !seen.is_answer {
