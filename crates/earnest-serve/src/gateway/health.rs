@@ -132,11 +132,13 @@ impl Health {
         !own && !all && !silent_to_all && !rests(ill.until)
     }
 
-    /// It is asked, for a channel.
-    pub(super) fn asked(self: &Arc<Self>, channel: B256) -> Waiting {
+    /// It is asked, for a channel. `soon`: it should say something at once; else it may take long over an answer, and that says
+    /// nothing to others.
+    pub(super) fn asked(self: &Arc<Self>, channel: B256, soon: bool) -> Waiting {
         let since = Instant::now();
         let mut ill = self.ill();
         match ill.silent {
+            _ if !soon => {}
             Some((first, before)) if since.duration_since(before) < 3 * SILENCE => {
                 if first != channel {
                     asked_at(&mut ill.silent_to_others, since);
@@ -300,10 +302,10 @@ mod tests {
     #[test]
     fn who_leaves_soon_says_nothing_of_whom_it_asked() {
         let health = Arc::new(Health::default());
-        drop(health.asked(ALICE));
+        drop(health.asked(ALICE, true));
         assert_eq!(health.ill().silent, None);
-        let waiting = health.asked(ALICE);
-        drop(health.asked(BOB));
+        let waiting = health.asked(ALICE, true);
+        drop(health.asked(BOB, true));
         assert!(health.ill().silent.is_some(), "Alice waits still");
         waiting.over(true);
         assert_eq!(health.ill().silent, None);
@@ -316,12 +318,16 @@ mod tests {
             health.ill().silent_to_others = ago(secs);
             assert_eq!(health.well(None), well, "{secs}");
         }
-        let waiting = health.asked(ALICE);
+        let waiting = health.asked(ALICE, true);
         assert_eq!(health.ill().silent, Some((ALICE, waiting.since)));
+        waiting.over(true);
+        // One that may take long over an answer says nothing to others by that.
+        let waiting = health.asked(ALICE, false);
+        assert_eq!(health.ill().silent, None);
         waiting.over(true);
         // Who left after a long silence leaves it alone for as long, and then for twice that; others do not.
         for (waited, rest) in [(40, 40), (40, 80), (400, 600)] {
-            let mut waiting = health.asked(ALICE);
+            let mut waiting = health.asked(ALICE, true);
             waiting.since = ago(waited).unwrap();
             drop(waiting);
             let until = health.ill().channels[&ALICE].until.unwrap();
@@ -330,8 +336,8 @@ mod tests {
         }
         // Who is waiting still asks another meanwhile, and others do not.
         health.answered(ALICE);
-        let waiting = health.asked(ALICE);
-        health.asked(BOB).over(true);
+        let waiting = health.asked(ALICE, true);
+        health.asked(BOB, true).over(true);
         health.ill().channels.get_mut(&ALICE).unwrap().silent = ago(31);
         assert!(!health.well(Some(ALICE)) && health.well(Some(BOB)));
         waiting.over(true);

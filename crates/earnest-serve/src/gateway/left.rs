@@ -99,21 +99,25 @@ impl Left {
         job.charge(&self.served, Counted { usage, ..self.counted }, true, None, true)
     }
 
-    /// What of a count so many bytes of the answer are, by the text in them, rounded up; where it has none, by the bytes.
+    /// What of a count so many bytes of the answer are, rounded up: by the text in them or by the bytes, whichever is more, for
+    /// what stands behind the text weighs nothing, and log-probabilities before it are the text.
     fn part(&self, taken: u64) -> impl Fn(u64) -> u64 + use<> {
         let begin = &self.bytes[..usize::try_from(taken).unwrap_or(usize::MAX).min(self.bytes.len())];
         let mut seen = Seen::default();
         let _ = seen.read(&ended(begin));
         let words = |text: Text| text.bytes - text.data;
         let begun = seen.written();
-        let (part, of) = match (words(self.text), self.text.bytes) {
-            (0, 0) => (taken, self.bytes.len() as u64),
-            (0, bytes) => (begun.bytes, bytes),
-            (of, _) => (words(begun), of),
+        let by_text = match words(self.text) {
+            0 => (begun.bytes, self.text.bytes),
+            of => (words(begun), of),
         };
+        let by_bytes = (taken, self.bytes.len() as u64);
         move |count| {
-            let part = (u128::from(count) * u128::from(part)).div_ceil(u128::from(of.max(1)));
-            u64::try_from(part).unwrap_or(count).min(count)
+            let part = |(part, of): (u64, u64)| {
+                let part = (u128::from(count) * u128::from(part)).div_ceil(u128::from(of.max(1)));
+                u64::try_from(part).unwrap_or(count).min(count)
+            };
+            part(by_text).max(part(by_bytes))
         }
     }
 

@@ -115,7 +115,11 @@ impl Settings {
             providers: Admission::Only(Default::default()),
             names: Vec::new(),
             share_bps: 0,
-            patience: Patience { head: Duration::from_secs(300), piece: Duration::from_secs(120) },
+            patience: Patience {
+                head: Duration::from_secs(300),
+                soon: Duration::from_secs(30),
+                piece: Duration::from_secs(120),
+            },
             body_time: Duration::from_secs(60),
             bodies: 512 << 20,
             concurrency_per_key: 4_096,

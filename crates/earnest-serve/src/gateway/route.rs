@@ -55,6 +55,8 @@ pub struct Upstream {
 pub struct Patience {
     /// From the request to the first byte of the answer.
     pub head: Duration,
+    /// The same of a stream, where another operator can be asked; twice that to the first word.
+    pub soon: Duration,
     /// Between two pieces of an answer.
     pub piece: Duration,
 }
@@ -138,9 +140,14 @@ impl Served {
     /// Tells the gateway's operator, each thing once and not too many.
     pub fn warn(&self, what: impl FnOnce() -> String) {
         let what = what();
+        self.warn_of(&what, || what.clone());
+    }
+
+    /// The same, where the words are others each time.
+    pub(super) fn warn_of(&self, which: &str, what: impl FnOnce() -> String) {
         self.told.store(true, Ordering::Relaxed);
-        if self.health.warned.is_new(&what) {
-            eprintln!("warning: {}: {what}", self.provider);
+        if self.health.warned.is_new(which) {
+            eprintln!("warning: {}: {}", self.provider, what());
         }
     }
 
@@ -160,9 +167,9 @@ impl Served {
         &self.health
     }
 
-    /// It is asked now.
-    pub(super) fn waiting(&self) -> Waiting {
-        self.health.asked(self.channel)
+    /// It is asked now. `soon`: it should say something at once.
+    pub(super) fn waiting(&self, soon: bool) -> Waiting {
+        self.health.asked(self.channel, soon)
     }
 
     /// Whether this channel's requests go to it before others.

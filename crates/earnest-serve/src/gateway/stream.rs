@@ -43,6 +43,8 @@ const END: Duration = Duration::from_millis(1_500);
 const USAGE: Duration = Duration::from_secs(10);
 /// How long a stream is read on for its usage where the client left behind the last word.
 const READ_ON: Duration = Duration::from_secs(2);
+/// Bytes of comments between two events.
+const COMMENTS: usize = 256 << 10;
 /// Bytes of an answer that is none, for its reason.
 const REASON: usize = 64 << 10;
 
@@ -70,6 +72,8 @@ pub struct Stream {
     other: Option<BytesMut>,
     begun: bool,
     last_event: bool,
+    /// Bytes of comments, one behind the other.
+    comments: usize,
     broken: bool,
     /// The provider was not waited for any longer behind its last word.
     gave_up: bool,
@@ -126,6 +130,7 @@ impl Stream {
             other: None,
             begun: false,
             last_event: false,
+            comments: 0,
             broken: false,
             gave_up: false,
             trouble: None,
@@ -293,6 +298,11 @@ impl Stream {
             return; // nothing comes after the end
         }
         let Some(data) = data_of(event) else {
+            self.comments += event.len();
+            if self.comments > COMMENTS {
+                self.hand(std::mem::take(out).freeze(), false);
+                return self.break_off("the provider sends comments, and nothing else");
+            }
             // A comment keeps the connection alive. It goes out without its empty line: some readers take that for an event
             // without data.
             // Before the first event nothing goes out: another provider may be asked still.
@@ -303,6 +313,7 @@ impl Stream {
             }
             return;
         };
+        self.comments = 0;
         if data.as_ref() == b"[DONE]" {
             self.last_event = true; // it goes out with the receipt
             if self.so_far.bytes == 0 && out.is_empty() {

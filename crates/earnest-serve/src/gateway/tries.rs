@@ -10,9 +10,8 @@ use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 
-use super::health::SILENCE;
 use super::refusal::Refusal;
-use super::route::{At, Begun, Body, Candidate, Name, Routes, Served, broke_off};
+use super::route::{At, Begun, Body, Candidate, Name, Patience, Routes, Served, broke_off};
 use crate::openai::Endpoint;
 use crate::openai::fault::{self, Fault, Whose};
 use crate::openai::request::{Added, Asked};
@@ -62,7 +61,7 @@ impl Trouble {
             }
             _ => {
                 let why = fault.message.unwrap_or_else(|| "it said nothing that can be read".into());
-                served.warn(|| format!("{otherwise}: {why}"));
+                served.warn_of(otherwise, || format!("{otherwise}: {why}"));
                 Trouble::Next(Refusal::Upstream(otherwise.into()))
             }
         }
@@ -173,7 +172,8 @@ impl Tries<'_> {
                 continue;
             }
             self.left -= 1;
-            let (waiting, until) = (candidate.served.waiting(), Instant::now() + self.patience());
+            let (_, word) = self.patience(candidate);
+            let (waiting, until) = (candidate.served.waiting(self.asked.stream), Instant::now() + word);
             match self.one(candidate).await {
                 Ok((served, body)) => return Ok(Begun { served, body, waiting, until }),
                 Err(trouble) => {
@@ -225,7 +225,8 @@ impl Tries<'_> {
             }
             Trouble::Full(secs) => self.wait = Some(self.wait.map_or(secs, |other| other.min(secs))),
             // Whoever was slow has taken the time that the client has; a stream's head should come at once.
-            Trouble::Next(refusal @ Refusal::Timeout(_)) if !self.asked.stream => {
+            // Nor is the only one asked again.
+            Trouble::Next(refusal @ Refusal::Timeout(_)) if !self.asked.stream || self.is_alone() => {
                 self.last = Some(refusal);
                 (self.left, self.wait) = (0, None);
             }
@@ -282,11 +283,20 @@ impl Tries<'_> {
         }
     }
 
-    /// How long one is waited for. A stream should begin soon: where others are there, they are asked before the client gives
-    /// up.
-    fn patience(&self) -> Duration {
-        let head = self.routes.patience.head;
-        if self.asked.stream && self.left > 0 && self.candidates.len() > 1 { head.min(SILENCE) } else { head }
+    /// No other operator can be asked behind it.
+    fn is_last(&self, candidate: &Candidate) -> bool {
+        let other = |other: &Candidate| other.name != candidate.name && !self.done.contains(&other.name);
+        self.left == 0 || !self.candidates.iter().any(other)
+    }
+
+    /// How long one is waited for: for a head, and for the first word behind it. A stream should begin soon: where another
+    /// operator is there, that one is asked before the client gives up. Who has sent a head is there, and has longer.
+    fn patience(&self, candidate: &Candidate) -> (Duration, Duration) {
+        let Patience { head, soon, .. } = self.routes.patience;
+        match self.asked.stream && !self.is_last(candidate) {
+            true => (head.min(soon), head.min(2 * soon)),
+            false => (head, head),
+        }
     }
 
     async fn one(&self, candidate: &Candidate) -> Result<(Served, Body), Trouble> {
@@ -304,7 +314,9 @@ impl Tries<'_> {
                     .as_ref()
                     .map(|_| B256::from_slice(&<sha2::Sha256 as sha2::Digest>::digest(&body)));
                 let served = candidate.served.again(asked);
-                let answer = Unpacked::of(&parts.headers, answer).ok_or_else(|| {
+                // Its provider unpacks: packed, a little would be much to read.
+                let packed = served.seals() && parts.headers.contains_key(header::CONTENT_ENCODING);
+                let answer = Unpacked::of(&parts.headers, answer).filter(|_| !packed).ok_or_else(|| {
                     candidate.served.strike();
                     Trouble::Next(Refusal::Upstream(
                         "the provider's answer is packed, and nobody asked for it".into(),
@@ -349,9 +361,8 @@ impl Tries<'_> {
                         }
                         status => format!("the provider answered {}", status.as_u16()),
                     };
-                    candidate.served.warn(|| {
-                        format!("{why}: {}", fault.message.as_deref().unwrap_or("it did not say why"))
-                    });
+                    let said = fault.message.as_deref().unwrap_or("it did not say why");
+                    candidate.served.warn_of(&why, || format!("{why}: {said}"));
                     return Err(self.next_one(candidate, why));
                 }
             }
@@ -424,7 +435,7 @@ impl Tries<'_> {
                 }
             }
         };
-        let patience = self.patience();
+        let (patience, _) = self.patience(candidate);
         match tokio::time::timeout(patience, sent).await {
             Ok(response) => Ok((response?, body)),
             Err(_) => {

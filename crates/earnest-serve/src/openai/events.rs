@@ -27,6 +27,7 @@ impl Events {
             self.begun = true;
             if self.buffer.starts_with(b"\xef\xbb\xbf") {
                 let _ = self.buffer.split_to(3);
+                self.seen = 0;
             }
         }
     }
@@ -38,8 +39,13 @@ impl Events {
 
     /// Takes the next whole event, its empty line included.
     pub fn take(&mut self) -> Result<Option<Bytes>, TooLong> {
-        while let Some(at) = memchr::memchr2(b'\n', b'\r', &self.buffer[self.seen..]) {
+        loop {
+            let Some(at) = memchr::memchr2(b'\n', b'\r', &self.buffer[self.seen..]) else {
+                self.seen = self.buffer.len();
+                break;
+            };
             let line = self.seen + at;
+            self.seen = line;
             let Some(next) = after(&self.buffer, line) else { break };
             // Two ends of lines, one after the other.
             let end = match self.buffer.get(next) {
@@ -111,6 +117,20 @@ pub fn begins_as_events(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_is_looked_at_once() {
+        let mut events = Events::default();
+        for piece in ["\u{feff}da", "ta: ", "long", "er"] {
+            events.push(piece.as_bytes());
+            assert_eq!((events.take(), events.seen), (Ok(None), events.held()), "{piece}");
+        }
+        events.push(b"\r");
+        assert_eq!((events.take(), events.seen), (Ok(None), events.held() - 1), "what follows decides");
+        events.push(b"\n\r\nda");
+        assert_eq!(events.take().unwrap().unwrap(), "data: longer\r\n\r\n");
+        assert_eq!((events.take(), events.seen), (Ok(None), 2));
+    }
 
     #[test]
     fn events_are_cut_wherever_the_pieces_end_and_however_lines_do() {

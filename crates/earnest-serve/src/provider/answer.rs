@@ -199,12 +199,9 @@ impl Desk {
         }
     }
 
-    /// A refusal, once for each reason: words with digits in them are ids, times and counts, and others each time.
+    /// A refusal, once for each status and path, whatever its reason: that may have the words of whoever asked.
     fn tell_of_refusal(&self, upstream: &Upstream, path: &str, status: StatusCode, reason: Option<&str>) {
-        let words = reason.unwrap_or_default().split_whitespace();
-        let words = words.filter(|word| !word.contains(|letter: char| letter.is_ascii_digit()));
-        let kept = words.collect::<Vec<_>>().join(" ");
-        if self.told.is_new(&upstream.refused(path, status, Some(&kept))) {
+        if self.told.is_new(&upstream.refused(path, status, None)) {
             (self.tell)(upstream.refused(path, status, reason));
         }
     }

@@ -29,7 +29,26 @@ pub(super) enum Medium {
     Long,
 }
 
+/// How addresses of films, sounds and documents end.
+const LONG: [&str; 20] = [
+    ".pdf", ".doc", ".docx", ".ppt", ".pptx", ".xls", ".xlsx", ".txt", ".md", ".csv", ".html", ".json",
+    ".mp4", ".mov", ".mkv", ".webm", ".avi", ".mp3", ".wav", ".m4a",
+];
+
 impl Medium {
+    /// What stands in a field for a picture may be something else, as it says itself.
+    fn of(self, text: &str) -> Self {
+        let beginning: String = text.chars().take(64).collect::<String>().to_ascii_lowercase();
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        let ending: String = path.chars().rev().take(8).collect::<Vec<_>>().into_iter().rev().collect();
+        let ending = ending.to_ascii_lowercase();
+        let is_other = match beginning.strip_prefix("data:") {
+            Some(kind) => !kind.starts_with("image/"),
+            None => LONG.iter().any(|long| ending.ends_with(long)),
+        };
+        if is_other { Medium::Long } else { self }
+    }
+
     /// Model tokens that one may have.
     fn most(self) -> u64 {
         match self {
@@ -55,6 +74,8 @@ pub(super) enum Part {
     Medium(Medium),
     Url(Medium),
     Binary(Medium),
+    /// By another name: an address there is one of a medium, anything else is text.
+    Loose(Medium),
     /// What people write, addresses within it too.
     Words,
     Other,
@@ -101,15 +122,15 @@ pub(super) fn hosted(raw: &str) -> Option<BadRequest> {
 impl<'d> Content<'_, 'd> {
     /// One that is sent along is read as what it is, and not byte by byte.
     fn sent(&mut self, medium: Medium, text: &str) {
-        let bytes = text.len() as u64;
+        let (medium, bytes) = (medium.of(text), text.len() as u64);
         self.reading.sent += bytes;
         self.reading.media = self.reading.media.saturating_add(medium.most_of(bytes));
         self.reading.read.binary(text.len());
     }
 
-    /// One that is fetched, or that nobody expects here.
+    /// One that is fetched.
     fn named(&mut self, medium: Medium, text: &str) {
-        self.reading.media = self.reading.media.saturating_add(medium.most());
+        self.reading.media = self.reading.media.saturating_add(medium.of(text).most());
         self.reading.read.binary(text.len());
     }
 
@@ -135,8 +156,12 @@ impl<'d> Content<'_, 'd> {
             Part::Binary(medium) => self.sent(medium, text),
             Part::Medium(medium) | Part::Url(medium) if is_binary(text) => self.sent(medium, text),
             Part::Url(medium) => self.named(medium, text),
-            _ if is_binary(text) => self.named(Medium::Picture, text),
-            Part::Other if self.kind != What::Tools && is_address(text) => self.named(Medium::Picture, text),
+            Part::Loose(medium) if is_address(text) => self.named(medium, text),
+            // Text, as far as one can tell; there is room for what a server may make of it.
+            _ if is_binary(text) => {
+                self.reading.media = self.reading.media.saturating_add(Medium::Picture.of(text).most());
+                self.reading.read.add(text);
+            }
             _ => self.reading.read.add(text),
         }
     }
@@ -166,10 +191,20 @@ impl<'d> Visitor<'d> for Content<'_, 'd> {
             self.reading.refusal.get_or_insert(bad(why, Some("prompt")));
         }
         let medium = if let Part::Medium(medium) = self.key { Some(medium) } else { None };
+        let loose = if let Part::Loose(medium) = self.key { Some(medium) } else { None };
+        // An item of `/responses` is what is in it, or one that is kept.
+        let is_item =
+            self.depth == 2 && self.kind == What::Prompt && self.reading.endpoint == Endpoint::Responses;
+        let (mut id, mut substance) = (false, false);
         while let Some(name) = map.next_key_seed(Name)? {
+            id |= name == "id";
+            substance |= !["id", "type", "status", "role"].contains(&name.as_ref());
             let part = match name.as_ref() {
                 "type" => Part::Type,
                 "file_id" => Part::FileId,
+                // Of tools and of answers' shapes nothing is fetched, nor of what an answer has cited.
+                _ if !self.kind.is_read() => Part::Other,
+                "annotations" | "citations" => Part::Words,
                 "image_url" => Part::Medium(Medium::Picture),
                 "video_url" | "audio_url" | "input_audio" | "file" => Part::Medium(Medium::Long),
                 "file_url" => Part::Url(Medium::Long),
@@ -179,10 +214,20 @@ impl<'d> Visitor<'d> for Content<'_, 'd> {
                 "text" | "content" | "arguments" | "output" | "input" | "instructions" | "description" => {
                     Part::Words
                 }
+                "image" | "images" | "source" | "image_uri" => Part::Loose(Medium::Picture),
+                "video" | "videos" | "audio" | "document" | "file_uri" | "media" => Part::Loose(Medium::Long),
+                "url" | "uri" | "src" | "data" if let Some(medium) = loose => Part::Loose(medium),
                 _ => Part::Other,
             };
             // An address may stand where the object with it does.
             map.next_value_seed(self.below(part))?;
+        }
+        if is_item && id && !substance {
+            self.reading.keeps = true;
+            if self.reading.dialect.state.is_none() {
+                let why = "an item of which only the id is sent is refused: send the whole item";
+                self.reading.refusal.get_or_insert(bad(why, Some("input")));
+            }
         }
         Ok(())
     }

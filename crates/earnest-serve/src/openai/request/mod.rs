@@ -506,7 +506,7 @@ impl<'d> Reading<'d> {
                 }
             }
             What::State(name) => {
-                let unset = null || text == "false";
+                let unset = null || text == "false" || text == "\"\"";
                 self.keeps |= !unset;
                 if !unset && (name == "background" || self.dialect.state.is_none()) && !self.allowed(name) {
                     return Err(bad(
@@ -528,7 +528,15 @@ impl<'d> Reading<'d> {
                     ));
                 }
             }
-            What::Prompt | What::Read | What::Tools | What::Unknown | What::Other => {}
+            What::Template => {
+                // What it says is read, as often as it says.
+                let template = text.contains("template") || text.contains('\\');
+                if template && !self.allowed("chat_template_kwargs") {
+                    let why = "a chat_template within chat_template_kwargs is refused: it can change what a request costs; the operator can allow it for a model";
+                    return Err(bad(why, Some("chat_template_kwargs")));
+                }
+            }
+            What::Prompt | What::Read | What::Messages | What::Tools | What::Unknown | What::Other => {}
         }
         Ok(())
     }
@@ -588,7 +596,7 @@ impl<'d> Visitor<'d> for Top<'_, 'd> {
                     let mut parser = serde_json::Deserializer::from_str(raw.get());
                     content.deserialize(&mut parser).map_err(serde::de::Error::custom)?;
                 }
-                What::Prompt | What::Read => {
+                What::Prompt | What::Read | What::Messages => {
                     let top = matches!(what, What::Prompt);
                     map.next_value_seed(Content {
                         reading,

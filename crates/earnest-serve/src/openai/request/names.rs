@@ -15,7 +15,10 @@ pub(super) enum What {
     Times(&'static str),
     Prompt,
     Read,
+    Messages,
     Tools,
+    /// For the template of a chat.
+    Template,
     State(&'static str),
     Refused(&'static str),
     Tier,
@@ -25,6 +28,11 @@ pub(super) enum What {
 }
 
 impl What {
+    /// What a model reads as what was said to it.
+    pub(super) fn is_read(self) -> bool {
+        matches!(self, What::Prompt | What::Messages)
+    }
+
     /// By the name as loose parsers take it: some do not tell `Model` from `model` (Go's), `maxTokens` from `max_tokens`.
     /// With it the one way to write it.
     fn named(folded: &str) -> (Self, &'static str) {
@@ -58,7 +66,14 @@ impl What {
             "numbeams" => times("num_beams"),
             "beamwidth" => times("beam_width"),
             "prompt" => (What::Prompt, "prompt"),
-            "messages" => (What::Read, "messages"),
+            "messages" => (What::Messages, "messages"),
+            "documents" => (What::Read, "documents"),
+            "chattemplatekwargs" => (What::Template, "chat_template_kwargs"),
+            "chattemplate" => refused("chat_template"),
+            "prompttemplate" => refused("prompt_template"),
+            "promptid" => refused("prompt_id"),
+            "mmprocessorkwargs" => refused("mm_processor_kwargs"),
+            "mediaiokwargs" => refused("media_io_kwargs"),
             "input" => (What::Prompt, "input"),
             "instructions" => (What::Read, "instructions"),
             "system" => (What::Read, "system"),

@@ -162,6 +162,70 @@ fn what_changes_the_cost_counts_or_is_refused_by_its_name() {
     }
 }
 
+/// Addresses stand in many places that no model looks behind.
+#[test]
+fn an_address_is_text_where_nothing_is_fetched() {
+    let most = |more: Value| {
+        let mut body = json!({"model": "a", "messages": [{"role": "user", "content": "hi"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let text = body.to_string();
+        let most = read(Endpoint::Chat, &text).unwrap().most;
+        (most.usage.input - text.len() as u64, most.read.estimate())
+    };
+    let schema = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "enum": vec!["https://example.org/a"; 500]});
+    for more in [
+        json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}),
+        json!({"functions": [{"name": "f", "parameters": schema}]}),
+        json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}),
+        json!({"messages": [{"role": "assistant", "content": "see", "annotations":
+            vec![json!({"type": "url_citation", "url_citation": {"url": "https://example.org/a.pdf", "title": "t"}}); 500]}]}),
+    ] {
+        let (room, estimate) = most(more.clone());
+        assert_eq!(room, 64, "{more}");
+        assert!((500..12_000).contains(&estimate), "{estimate}");
+    }
+    // Text that begins like an address, or like data, is text.
+    for begin in ["http://a ", "data:;base64,"] {
+        let (_, estimate) = most(
+            json!({"messages": [{"role": "user", "content": begin.to_owned() + &"some words ".repeat(1_000)}]}),
+        );
+        assert!(estimate > 1_500, "{begin}: {estimate}");
+    }
+}
+
+#[test]
+fn what_makes_more_of_a_request_than_can_be_read_is_refused() {
+    let chat = |more: Value| {
+        let mut body = json!({"model": "a", "messages": [{"role": "user", "content": "hi"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        read(Endpoint::Chat, &body.to_string())
+    };
+    for field in ["chat_template", "prompt_template", "prompt_id", "mm_processor_kwargs", "media_io_kwargs"] {
+        let why = chat(json!({field: "{% for i in range(100000) %}hi {% endfor %}"})).unwrap_err();
+        assert_eq!(why.field.as_deref(), Some(field));
+    }
+    assert!(chat(json!({"chat_template_kwargs": {"chat_template": "x"}})).is_err());
+    assert!(chat(json!({"chat_template_kwargs": {"enable_thinking": false}})).is_ok());
+    let responses =
+        |input: Value| read(Endpoint::Responses, &json!({"model": "a", "input": input}).to_string());
+    for kept in [
+        json!([{"id": "rs_1"}]),
+        json!([{"type": "reasoning", "id": "rs_1"}]),
+        json!(["hi", {"id": "m", "role": "user"}]),
+    ] {
+        assert_eq!(responses(kept.clone()).unwrap_err().field.as_deref(), Some("input"), "{kept}");
+    }
+    for whole in [
+        json!([{"id": "m", "role": "user", "content": "hi"}]),
+        json!([{"type": "reasoning", "id": "rs_1", "summary": []}]),
+        json!([{"type": "function_call", "id": "f", "call_id": "c", "name": "n", "arguments": "{}"}]),
+    ] {
+        assert!(responses(whole.clone()).is_ok(), "{whole}");
+    }
+    let unset = json!({"model": "a", "input": "hi", "previous_response_id": ""});
+    assert!(read(Endpoint::Responses, &unset.to_string()).is_ok());
+}
+
 #[test]
 fn a_request_has_only_so_many_fields() {
     let body = |fields: usize, value: &str| {
@@ -189,7 +253,15 @@ fn pictures_and_what_is_kept_have_room_in_the_reserve() {
     }
     assert_eq!(asks(json!([{"type": "input_image", "image_url": "https://x"}])), PICTURE);
     assert_eq!(asks(json!([{"type": "input_file", "file_url": "https://x"}])), 16 * PICTURE);
-    assert_eq!(asks(json!([{"type": "video", "video": ["https://a", "https://b"]}])), 2 * PICTURE);
+    assert_eq!(asks(json!([{"type": "video", "video": ["https://a", "https://b"]}])), 32 * PICTURE);
+    assert_eq!(asks(json!([{"type": "image", "source": {"type": "url", "url": "https://a"}}])), PICTURE);
+    // What is no picture says so itself.
+    for url in ["https://x/doc.PDF?a=b", "gs://b/film.mp4"] {
+        assert_eq!(asks(json!([{"type": "image_url", "image_url": {"url": url}}])), 16 * PICTURE, "{url}");
+    }
+    let pdf = json!([{"type": "image_url", "image_url": {"url": format!("data:application/pdf;base64,{}", "A".repeat(1 << 20))}}]);
+    let pdf = json!({"model": "a", "messages": [{"role": "user", "content": pdf}]});
+    assert!(read(Endpoint::Chat, &pdf.to_string()).unwrap().most.usage.input > 16 * PICTURE);
     assert_eq!(asks(json!([{"type": "file", "file": {"file_data": "JVBERi0="}}])), PICTURE);
     // What is sent along is not read byte by byte, however long; text that looks like it may be.
     let url = format!("data:image/png;base64,{}", "A".repeat(1 << 20));

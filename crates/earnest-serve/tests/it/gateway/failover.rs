@@ -28,6 +28,8 @@ enum Ill {
     HeadOnly,
     /// Behind the head come signs of life for ever.
     SignsOfLife,
+    /// The head comes at once, and the first word after a second.
+    SlowWord,
     Garbage,
     Page,
     Empty,
@@ -113,6 +115,18 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
             let nothing = futures_util::stream::pending::<Result<&str, std::io::Error>>();
             (kind, Body::from_stream(nothing)).into_response()
         }
+        Ill::SlowWord => {
+            let late = futures_util::stream::once(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let whole = if streams {
+                    event("m", "well ") + &ending("m", 1)
+                } else {
+                    completion("m", "well").to_string()
+                };
+                Ok::<_, std::io::Error>(whole)
+            });
+            (kind, Body::from_stream(late)).into_response()
+        }
         Ill::SignsOfLife => {
             let sign = if streams { ": still here\n\n" } else { " " };
             let signs = futures_util::stream::repeat(sign).then(async |sign| {
@@ -137,6 +151,10 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
 
 /// A gateway with two upstreams; the first is asked first.
 async fn two(name: &str) -> (Lab, [Arc<Server>; 2], Holder) {
+    two_with(name, Duration::from_millis(400), Duration::from_secs(30)).await
+}
+
+async fn two_with(name: &str, patience: Duration, soon: Duration) -> (Lab, [Arc<Server>; 2], Holder) {
     let mut servers = Vec::new();
     let mut upstreams = Vec::new();
     for _ in 0..2 {
@@ -156,8 +174,9 @@ async fn two(name: &str) -> (Lab, [Arc<Server>; 2], Holder) {
     }
     let lab = Lab::on(PLAN, name, Limits::for_gateway(), |settings| {
         settings.upstreams = upstreams;
-        settings.patience.head = Duration::from_millis(400);
-        settings.patience.piece = Duration::from_millis(400);
+        settings.patience.head = patience;
+        settings.patience.piece = patience;
+        settings.patience.soon = soon;
     })
     .await;
     let holder = lab.holder("alice", 1_000_000_000).await;
@@ -237,4 +256,22 @@ async fn a_head_alone_is_no_answer() {
         }
         assert_eq!(well.asked.swap(0, Ordering::SeqCst), 2);
     }
+}
+
+/// Where all are slow the last one is waited for: nobody is given up by whom another could have served.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_all_are_slow_the_last_is_waited_for() {
+    let (lab, servers, holder) =
+        two_with("all-slow", Duration::from_secs(5), Duration::from_millis(300)).await;
+    for server in &servers {
+        *server.ill.lock().unwrap() = Ill::SlowWord;
+    }
+    for stream in [true, false] {
+        let answer = lab.post(&holder.secret, "/chat/completions", &asks(stream)).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status == 200 && text.contains("well"), "{stream}: {status} {text}");
+    }
+    // The stream was asked of the second meanwhile.
+    let asked: usize = servers.iter().map(|server| server.asked.load(Ordering::SeqCst)).sum();
+    assert_eq!((asked, lab.charged_at_rest(&holder.secret).await), (3, 22));
 }
