@@ -28,6 +28,8 @@ enum Seals {
     Nothing,
     OtherBytes,
     AnotherRequest,
+    /// What it says, and that it is packed.
+    Packed,
 }
 
 /// What it answers everybody: pieces, and what it seals.
@@ -88,11 +90,15 @@ async fn provider(lab: &Lab) -> Says {
             let kind =
                 if said.0.concat().starts_with('{') { "application/json" } else { "text/event-stream" };
             let ready = head.uri.path() == "/earnest/ready";
+            let packed = said.1 == Seals::Packed;
             let frames = if ready { Vec::new() } else { frames(said, id, &body, &link_key) };
             let mut response =
                 Response::new(StreamBody::new(iter(frames.into_iter().map(Ok::<_, Infallible>))));
             *response.status_mut() = if ready { StatusCode::NO_CONTENT } else { StatusCode::OK };
             response.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            if packed {
+                response.headers_mut().insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+            }
             Ok::<_, Infallible>(response)
         }
     });
@@ -182,4 +188,23 @@ async fn text_that_did_not_go_out_is_not_charged() {
         let length = serde_json::to_vec(&ask).unwrap().len() as u128;
         assert!((1..=cost(length, 8)).contains(&charged), "{charged} for \"one \"");
     }
+}
+
+/// Its provider unpacks: packed, a little would be much to read. Comments are no answer, however many.
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_answers_and_endless_comments_are_none() {
+    let (lab, holder, says) = open("comments").await;
+    let answers = |pieces: Vec<String>, seals| *says.lock().unwrap() = (pieces, seals);
+    answers(vec![completion(MODEL, "one two three").to_string()], Seals::Packed);
+    let (status, _, charged) = asks(&lab, &holder, "/chat/completions", &hello()).await;
+    assert_eq!((status, charged), (502, 0));
+    let comments = vec![format!(": {}\n\n", "x".repeat(1_000)); 400];
+    let answer = vec![event(MODEL, "one two three"), ending(MODEL, 3)];
+    answers([comments.clone(), answer.clone()].concat(), Seals::What);
+    let (status, _, charged) = asks(&lab, &holder, "/chat/completions", &streamed()).await;
+    assert_eq!((status, charged), (502, 0));
+    answers([answer[..1].to_vec(), comments, answer[1..].to_vec()].concat(), Seals::What);
+    let (status, text, charged) = asks(&lab, &holder, "/chat/completions", &streamed()).await;
+    assert!(status == 200 && text.contains("comments") && !text.contains("[DONE]"), "{text}");
+    assert!((1..=cost(7, 3)).contains(&charged));
 }
