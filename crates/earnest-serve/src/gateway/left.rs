@@ -139,8 +139,9 @@ impl Left {
         } else {
             let part = self.part(taken);
             let (all, paid) = (self.counted.usage, self.paid_usage);
-            // What was read was read, however little of the answer was taken.
-            let now = Usage { output: part(all.output), ..all };
+            // What was read was read, however little of the answer was taken; and what is paid stays paid, whatever stands in what
+            // came since.
+            let now = Usage { output: part(all.output).max(paid.output), ..all };
             let usage = Usage {
                 input: now.input - paid.input,
                 cached: now.cached - paid.cached,

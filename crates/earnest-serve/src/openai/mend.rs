@@ -146,6 +146,14 @@ mod tests {
                 assert_eq!(read, whole);
             }
         }
+        // Whatever stands in it, wherever it breaks off.
+        for at in 0..text.len() {
+            for byte in *b"\\\"{}[],:u\xe2\xff\x00" {
+                let mut odd = text.as_bytes().to_vec();
+                odd[at] = byte;
+                (at..=odd.len()).for_each(|end| drop(super::ended(&odd[..end])));
+            }
+        }
         for odd in ["", "x", "\"", "]", "}}", "[\"\\", "{\"a\":\"\\u00"] {
             ended(odd.as_bytes());
         }
